@@ -81,7 +81,7 @@ class BenchTable:
         """Returns an empty table for this machine."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         versions = {"python": platform.python_version(), OURS: gristlm.__version__}
-        return cls(area, text, _processor(), cores, versions, " ".join(["gristlm bench", area, *sys.argv[2:]]))
+        return cls(area, text, _processor(), cores, versions, " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
     def compare(
         self, task: str, num_bytes: int, contenders: Sequence[Contender[State]], *, rounds: int = ROUNDS

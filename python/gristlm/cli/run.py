@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -15,7 +16,7 @@ from gristlm.cli.verb import settings, verb, wrote
 from gristlm.errors import ConfigError
 from gristlm.runs import artifact, progress, recipe
 from gristlm.runs.artifact import Manifest
-from gristlm.runs.layout import MODEL_NAMES
+from gristlm.runs.layout import MODEL_NAMES, STAGES
 
 T = TypeVar("T")
 StageName = Literal[
@@ -31,8 +32,6 @@ StageName = Literal[
     "evaluate",
     "report",
 ]
-# Directories whose name is not their stage's.
-DIRECTORIES = {"collect": "documents"}
 
 
 @verb
@@ -92,6 +91,7 @@ def run_recipe(whole: Recipe, output: Path, *, stop_after: str | None = None, fi
         complete = artifact.is_complete(last)
         progress.say(f"[{number}/{len(steps)}] {stage}" + (": complete, skipped" if complete else ""))
         manifest = work()
+        gc.collect()  # a stage's model is not to wait, in some cycle, for the next stage's to be built beside it
         if not complete:
             measured = manifest.measured
             progress.say(
@@ -106,7 +106,7 @@ def run_recipe(whole: Recipe, output: Path, *, stop_after: str | None = None, fi
 
 def directory(output: Path, stage: str) -> Path:
     """Returns the directory of a stage in the run directory `output`."""
-    return output / DIRECTORIES.get(stage, stage)
+    return output / STAGES[stage]
 
 
 def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
@@ -193,7 +193,8 @@ def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
         return stage(config.model_copy(update={"checkpoints": list(models)}), {**models, **extras}, at("evaluate"))
 
     all_steps = (collect, tokenizer, tokens, pretrain, conversations, finetune, preference, reward, rlhf, evaluate)
-    return {step.__name__: step for step in all_steps if getattr(whole, step.__name__) is not None}
+    by_name = {step.__name__: step for step in all_steps}
+    return {stage: by_name[stage] for stage in STAGES if getattr(whole, stage) is not None}
 
 
 def _present(table: T | None) -> T:

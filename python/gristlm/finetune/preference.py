@@ -24,10 +24,10 @@ from gristlm.finetune.batches import Batch, lay_out, split, step_indices
 from gristlm.finetune.config import PER_TOKEN, REFERENCE_FREE, FinetuneConfig
 from gristlm.finetune.prepared import Prepared
 from gristlm.finetune.reference import answer_logprobs, cached, content_hash
-from gristlm.finetune.sft import num_steps
+from gristlm.finetune.sft import learning_rate, num_steps
 from gristlm.model import Model
 from gristlm.runs import progress
-from gristlm.training import checkpoint, memory, optimizer, schedule
+from gristlm.training import checkpoint, memory, optimizer
 from gristlm.training.device import autocast
 from gristlm.training.metrics import MetricsLog
 
@@ -75,7 +75,6 @@ def train(
         TrainingError: a loss is not finite; names the step.
     """
     batch_size, total_steps = min(config.global_batch_size, len(data.units)), num_steps(config, len(data.units))
-    warmup_steps = round(config.warmup_ratio * total_steps) if config.warmup_steps is None else config.warmup_steps
     frozen, reference, heldout_reference = None, None, None
     if config.method not in REFERENCE_FREE:
         if config.cache_reference:
@@ -130,14 +129,8 @@ def train(
                 raise TrainingError(
                     f"the loss of step {step} is {figures['loss']}; lower learning_rate (now {config.learning_rate})"
                 )
-            rate = schedule.learning_rate(
-                step, peak=config.learning_rate, warmup_steps=warmup_steps, total_steps=total_steps,
-                kind=config.schedule, final_fraction=config.final_fraction,
-            )  # fmt: skip
-            adamw.set_learning_rate(rate)
-            norm = adamw.clip_grad_norm(config.grad_clip)
-            adamw.step()
-            adamw.zero_grad()
+            rate = learning_rate(config, step, total_steps)
+            norm = adamw.update(rate, config.grad_clip)
             speed = int(sizes.sum()) / (time.perf_counter() - started)
             last = step == total_steps
             measured: dict[str, float | None] = {}

@@ -27,6 +27,15 @@ def num_steps(config: FinetuneConfig, count: int) -> int:
     return min(steps, config.max_steps or steps)
 
 
+def learning_rate(config: FinetuneConfig, step: int, total_steps: int) -> float:
+    """Returns the rate of a step (from 1)."""
+    warmup_steps = round(config.warmup_ratio * total_steps) if config.warmup_steps is None else config.warmup_steps
+    return schedule.learning_rate(
+        step, peak=config.learning_rate, warmup_steps=warmup_steps, total_steps=total_steps,
+        kind=config.schedule, final_fraction=config.final_fraction,
+    )  # fmt: skip
+
+
 def train(
     stage_dir: Path,
     model: Model,
@@ -45,7 +54,6 @@ def train(
         TrainingError: a loss is not finite; names the step.
     """
     batch_size, total_steps = min(config.global_batch_size, len(data)), num_steps(config, len(data))
-    warmup_steps = round(config.warmup_ratio * total_steps) if config.warmup_steps is None else config.warmup_steps
     adamw = optimizer.build(model, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
     log = MetricsLog(stage_dir)
     resumed = checkpoint.latest(stage_dir)
@@ -84,14 +92,8 @@ def train(
                 raise TrainingError(
                     f"the loss of step {step} is {loss}; lower finetune.learning_rate (now {config.learning_rate})"
                 )
-            rate = schedule.learning_rate(
-                step, peak=config.learning_rate, warmup_steps=warmup_steps, total_steps=total_steps,
-                kind=config.schedule, final_fraction=config.final_fraction,
-            )  # fmt: skip
-            adamw.set_learning_rate(rate)
-            norm = adamw.clip_grad_norm(config.grad_clip)
-            adamw.step()
-            adamw.zero_grad()
+            rate = learning_rate(config, step, total_steps)
+            norm = adamw.update(rate, config.grad_clip)
             speed = int(sizes.sum()) / (time.perf_counter() - started)
             last = step == total_steps
             if last or (config.evaluate_every and step % config.evaluate_every == 0):

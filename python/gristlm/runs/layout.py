@@ -6,6 +6,19 @@ from pathlib import Path
 
 from gristlm.errors import MissingArtifactError
 
+# The stages of a run in the order of work, each with its directory.
+STAGES = {
+    "collect": "documents",
+    "tokenizer": "tokenizer",
+    "tokens": "tokens",
+    "pretrain": "pretrain",
+    "conversations": "conversations",
+    "finetune": "finetune",
+    "preference": "preference",
+    "reward": "reward",
+    "rlhf": "rlhf",
+    "evaluate": "evaluate",
+}
 # The training stages of a run, latest first: the first that is complete is the model to talk to.
 CHECKPOINT_STAGES = ("rlhf", "preference", "finetune", "pretrain")
 # What a sample or a score of each stage's model is called.

@@ -8,13 +8,14 @@ activations, which tables and vectors do not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from gristlm.errors import DamagedArtifactError
+from gristlm.errors import DamagedArtifactError, TrainingError
 from gristlm.training.muon import Muon
 
 Kind = Literal["adamw", "muon"]
@@ -60,6 +61,20 @@ class Optimizer:
         """Forgets the gradients."""
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
+
+    def update(self, learning_rate: float, max_norm: float | None) -> float:
+        """Does one step at `learning_rate` on the clipped gradients and forgets them; returns their norm before.
+
+        Raises:
+            TrainingError: the norm is not finite; the parameters are left as they were.
+        """
+        norm = self.clip_grad_norm(max_norm)
+        if not math.isfinite(norm):
+            raise TrainingError(f"the gradient norm is {norm}; lower the learning rate (now {learning_rate})")
+        self.set_learning_rate(learning_rate)
+        self.step()
+        self.zero_grad()
+        return norm
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Returns the whole state, `<parameter name>/<entry>` to tensor, for safetensors."""

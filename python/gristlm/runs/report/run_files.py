@@ -12,20 +12,8 @@ from typing import Literal
 from gristlm.errors import ArtifactError
 from gristlm.runs import artifact
 from gristlm.runs.artifact import Manifest
+from gristlm.runs.layout import STAGES
 
-# Stage directories of a run, in the order of work.
-STAGES = (
-    "documents",
-    "tokenizer",
-    "tokens",
-    "pretrain",
-    "conversations",
-    "finetune",
-    "preference",
-    "reward",
-    "rlhf",
-    "evaluate",
-)
 Row = Mapping[str, object]
 
 
@@ -68,7 +56,7 @@ class RunFiles:
 
 def read_run(run_dir: Path) -> RunFiles:
     """Returns what is in a run directory."""
-    stages = {name: _stage(run_dir / name, name) for name in STAGES}
+    stages = {name: _stage(run_dir / name, name) for name in STAGES.values()}
     summary = _json(run_dir / "evaluate" / "summary.json")
     scored = {path.stem: _json(path) for path in sorted((run_dir / "evaluate").glob("*.json"))}
     order = list(mapping(summary.get("checkpoints")))

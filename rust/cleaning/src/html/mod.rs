@@ -1,5 +1,6 @@
 //! HTML to text: the main content of a page with its metadata.
 
+mod blocks;
 mod boilerplate;
 mod content;
 mod dom;

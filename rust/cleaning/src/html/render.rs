@@ -4,43 +4,12 @@
 //! Code is verbatim. Links, images and markup leave only their text. Markdown is not escaped: the output is for reading
 //! and for language models, not for a Markdown engine's round trip (ours, because `snake\_case` is noise).
 
+use super::blocks::{Block, Kind, Rendered, write};
 use super::content::Content;
 use super::dom::{Dom, NONE, NodeId};
 
 /// Frames of recursion that a page can cause: more than the tree's own limit, so that nothing is lost.
 const MAX_FRAMES: u32 = 600;
-
-/// What a block is, as far as its Markdown differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
-    Paragraph,
-    Heading(usize),
-    Code(String),
-    Table,
-}
-
-/// One block of output.
-#[derive(Clone, Debug)]
-struct Block {
-    kind: Kind,
-    plain: String,
-    markdown: String,
-    /// Levels of lists around it.
-    lists: usize,
-    /// The bullet or number, on the first block of a list item.
-    marker: Option<String>,
-    /// Levels of block quotes around it.
-    quotes: usize,
-}
-
-/// Plain text and Markdown of one page.
-#[derive(Debug, Default)]
-pub struct Rendered {
-    /// Plain text.
-    pub text: String,
-    /// Markdown.
-    pub markdown: String,
-}
 
 /// Returns the text of the kept elements.
 pub fn render(dom: &Dom, content: &Content) -> Rendered {
@@ -57,7 +26,7 @@ pub fn render(dom: &Dom, content: &Content) -> Rendered {
     };
     walk.node(content.root, 0);
     walk.flush(Kind::Paragraph);
-    emit(&walk.blocks)
+    write(&walk.blocks)
 }
 
 struct Walk<'a> {
@@ -352,57 +321,5 @@ impl Walk<'_> {
             blocks.iter().flat_map(|block| pick(block).split_whitespace()).collect::<Vec<_>>().join(" ")
         };
         (join(|block| &block.plain), join(|block| &block.markdown).replace('|', "\\|"))
-    }
-}
-
-fn emit(blocks: &[Block]) -> Rendered {
-    let mut out = Rendered::default();
-    let mut before: Option<&Block> = None;
-    for block in blocks {
-        if let Some(before) = before {
-            let tight = block.marker.is_some() && before.lists > 0 && before.quotes == block.quotes;
-            out.text.push_str(if tight { "\n" } else { "\n\n" });
-            out.markdown.push_str(if tight { "\n" } else { "\n\n" });
-        }
-        let marker = block.marker.as_deref().unwrap_or("");
-        let outer = "  ".repeat(block.lists.saturating_sub(1).min(16));
-        let inner = if block.lists == 0 { String::new() } else { format!("{outer}  ") };
-        let lead = if marker.is_empty() { inner.clone() } else { format!("{outer}{marker}") };
-
-        // Code keeps its own columns in plain text.
-        let indent = if matches!(block.kind, Kind::Code(_)) { "" } else { &inner };
-        write_lines(&mut out.text, &block.plain, if indent.is_empty() { marker } else { &lead }, indent);
-
-        let quote = "> ".repeat(block.quotes.min(16));
-        let markdown = match &block.kind {
-            Kind::Paragraph | Kind::Table => block.markdown.clone(),
-            Kind::Heading(level) => format!("{} {}", "#".repeat(*level), block.markdown.replace('\n', " ")),
-            Kind::Code(language) => {
-                let fence = fence_for(&block.markdown);
-                format!("{fence}{language}\n{}\n{fence}", block.markdown)
-            }
-        };
-        write_lines(&mut out.markdown, &markdown, &format!("{quote}{lead}"), &format!("{quote}{inner}"));
-        before = Some(block);
-    }
-    out
-}
-
-/// A fence that the code itself does not contain.
-fn fence_for(code: &str) -> String {
-    let longest =
-        code.lines().map(|line| line.trim_start().bytes().take_while(|b| *b == b'`').count()).max().unwrap_or(0);
-    "`".repeat(longest.max(2) + 1)
-}
-
-fn write_lines(out: &mut String, text: &str, first: &str, rest: &str) {
-    for (number, line) in text.split('\n').enumerate() {
-        if number > 0 {
-            out.push('\n');
-        }
-        if number == 0 || !line.is_empty() {
-            out.push_str(if number == 0 { first } else { rest });
-        }
-        out.push_str(line);
     }
 }
