@@ -31,22 +31,20 @@ pub struct Cache {
 
 /// The ids of a remembered pretoken.
 pub enum Found<'c> {
-    /// One id, by far the most common.
-    One(u32),
     /// Up to three, the rest zero.
     Few([u32; 3], usize),
     /// Any number.
     Many(&'c [u32]),
 }
 
-#[inline]
+#[inline(always)]
 fn unpack(slot: &Slot, ids: &[u32]) -> Option<(u32, u32, u32, usize)> {
     let count = (slot[3] >> 32) as usize;
     debug_assert!(count <= 3 || slot[2] as u32 as usize + count <= ids.len());
     (count > 0).then_some((slot[2] as u32, (slot[2] >> 32) as u32, slot[3] as u32, count))
 }
 
-#[inline]
+#[inline(always)]
 fn short_set(hash: u64) -> usize {
     (hash >> 40) as usize & (SHORT_SETS - 1)
 }
@@ -61,16 +59,16 @@ impl Cache {
     }
 
     /// The ids of a short pretoken, if it is remembered; `hash` is [`crate::tokens::hash_short`] of `key`.
-    #[inline]
+    ///
+    /// Without a branch on which of the two places it is in: no processor could guess that.
+    #[inline(always)]
     pub fn get_short(&self, key: [u64; 2], hash: u64) -> Option<Found<'_>> {
         let set = self.short.get(short_set(hash))?;
-        let slot = if set[0][0] == key[0] && set[0][1] == key[1] {
-            &set[0]
-        } else if set[1][0] == key[0] && set[1][1] == key[1] {
-            &set[1]
-        } else {
+        let misses = |slot: &Slot| (slot[0] ^ key[0]) | (slot[1] ^ key[1]);
+        let slot = &set[usize::from(misses(&set[0]) != 0)];
+        if misses(slot) != 0 {
             return None;
-        };
+        }
         self.found(slot)
     }
 
@@ -87,12 +85,11 @@ impl Cache {
         self.found(slot)
     }
 
-    #[inline]
+    #[inline(always)]
     fn found(&self, slot: &Slot) -> Option<Found<'_>> {
         let (a, b, c, count) = unpack(slot, &self.ids)?;
         Some(match count {
-            1 => Found::One(a),
-            2 | 3 => Found::Few([a, b, c], count),
+            0..=3 => Found::Few([a, b, c], count),
             _ => Found::Many(self.ids.get(a as usize..a as usize + count)?),
         })
     }

@@ -8,7 +8,7 @@ use crate::normalize::Normalizer;
 use crate::pattern::Pattern;
 use crate::pool::{Borrowed, CachePool};
 use crate::special::{Choice, Special, Specials};
-use crate::split::{Cursor, Split, with_split};
+use crate::split::{Cursor, Ends, Split, with_split};
 use crate::tokens::{SHORT, TokenIndex, Tokens, hash_short, short_key};
 
 /// How a pretoken becomes ids.
@@ -299,29 +299,42 @@ impl Tokenizer {
     ) -> usize {
         let bytes = text.as_bytes();
         let until = until.min(bytes.len());
-        let mut ahead = [Ahead::default(); AHEAD];
+        let mut ends = Ends::new();
+        let mut keys = [Key::default(); Ends::ROOM];
+        let mut few = [0; 3 * Ends::ROOM];
         while start < until {
-            let mut count = 0;
-            while count < AHEAD && start < until {
-                let end = split.end(text, start, cursor);
-                let place = &mut ahead[count];
-                (place.start, place.end) = (start, end);
-                if end - start <= SHORT {
-                    place.key = short_key(bytes, start, end - start);
-                    place.hash = hash_short(place.key);
-                    cache.prefetch_short(place.hash);
+            ends.clear();
+            let mut next = start;
+            while next < until && !ends.is_enough() {
+                next = split.some_ends(text, next, cursor, &mut ends);
+            }
+            let mut from = start;
+            for (key, &end) in keys.iter_mut().zip(ends.get()) {
+                if end - from <= SHORT {
+                    key.words = short_key(bytes, from, end - from);
+                    key.hash = hash_short(key.words);
+                    cache.prefetch_short(key.hash);
                 }
-                count += 1;
+                from = end;
+            }
+            // Most pretokens are few ids, which are all written and then counted: no branch on how many they are.
+            let mut count = 0;
+            for (key, &end) in keys.iter().zip(ends.get()) {
+                if end - start <= SHORT
+                    && let Some(Found::Few(three, more)) = cache.get_short(key.words, key.hash)
+                {
+                    if let Some(place) = few.get_mut(count..count + 3) {
+                        place.copy_from_slice(&three);
+                    }
+                    count += more;
+                } else {
+                    out.extend_from_slice(&few[..count]);
+                    count = 0;
+                    self.pretoken(bytes, start, end, cache, scratch, out);
+                }
                 start = end;
             }
-            for &Ahead { start, end, key, hash } in &ahead[..count] {
-                let pretoken = &bytes[start..end];
-                if end - start <= SHORT {
-                    self.short(pretoken, key, hash, cache, scratch, out);
-                } else {
-                    self.long(pretoken, cache, scratch, out);
-                }
-            }
+            out.extend_from_slice(&few[..count]);
         }
         start
     }
@@ -339,27 +352,15 @@ impl Tokenizer {
 #[inline]
 fn append(found: &Found<'_>, out: &mut Vec<u32>) {
     match found {
-        Found::One(id) => out.push(*id),
-        Found::Few([a, b, c], count) => {
-            out.push(*a);
-            out.push(*b);
-            if *count == 3 {
-                out.push(*c);
-            }
-        }
+        Found::Few(three, count) => out.extend_from_slice(&three[..*count]),
         Found::Many(ids) => out.extend_from_slice(ids),
     }
 }
 
-/// How many pretokens are cut before the first of them is looked up.
-const AHEAD: usize = 32;
-
-/// A pretoken that waits to be looked up; key and hash only for a short one.
+/// A short pretoken that waits to be looked up.
 #[derive(Clone, Copy, Default)]
-struct Ahead {
-    start: usize,
-    end: usize,
-    key: [u64; 2],
+struct Key {
+    words: [u64; 2],
     hash: u64,
 }
 

@@ -1,6 +1,7 @@
 //! The pattern of cl100k_base and its relatives (Llama 3, Qwen 2), by hand:
 //! `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 
+use super::ascii::{Contractions, Rules};
 use super::scan::{contraction, run, run_of_bytes, run_up_to, run_without, white_space_and_lines};
 use super::{Cursor, Split};
 use crate::unicode::{ASCII, Classes, LETTER, NUMBER, SPACE};
@@ -15,6 +16,15 @@ impl<const DIGITS: usize, const TAIL: bool> Default for Cl100k<DIGITS, TAIL> {
 }
 
 impl<const DIGITS: usize, const TAIL: bool> Split for Cl100k<DIGITS, TAIL> {
+    const ASCII: Option<Rules> = Some(Rules {
+        any_prefix: true,
+        cases: false,
+        digits: DIGITS,
+        contractions: Contractions::Apart,
+        lines: true,
+        slashes: false,
+    });
+
     #[inline]
     fn end(&self, text: &str, start: usize, _cursor: &mut Cursor) -> usize {
         let classes = self.0;

@@ -1,5 +1,6 @@
 //! GPT-2's pattern, by hand: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
+use super::ascii::{Contractions, Rules};
 use super::scan::{run, run_without, white_space};
 use super::{Cursor, Split};
 use crate::unicode::{Classes, LETTER, NUMBER, SPACE};
@@ -14,6 +15,15 @@ impl Default for Gpt2 {
 }
 
 impl Split for Gpt2 {
+    const ASCII: Option<Rules> = Some(Rules {
+        any_prefix: false,
+        cases: false,
+        digits: 0,
+        contractions: Contractions::Lower,
+        lines: false,
+        slashes: false,
+    });
+
     #[inline]
     fn end(&self, text: &str, start: usize, _cursor: &mut Cursor) -> usize {
         let classes = self.0;

@@ -10,6 +10,7 @@ mod gpt2;
 mod o200k;
 mod regex;
 mod scan;
+mod ascii;
 
 pub use cl100k::Cl100k;
 pub use deepseek::DeepSeek;
@@ -25,6 +26,90 @@ pub trait Split {
     ///
     /// `start < text.len()` is 0 (with a fresh cursor) or the last end returned with this cursor.
     fn end(&self, text: &str, start: usize, cursor: &mut Cursor) -> usize;
+
+    /// How ASCII text may be cut many bytes at once, if it may.
+    const ASCII: Option<ascii::Rules> = None;
+
+    /// Appends the ends of some pretokens from `start` on, at least one, and returns the last; `start` is as in [`Split::end`].
+    #[inline(always)]
+    fn some_ends(&self, text: &str, start: usize, cursor: &mut Cursor, ends: &mut Ends) -> usize {
+        if let Some(rules) = Self::ASCII {
+            let starts = ascii::starts(text.as_bytes(), start, rules);
+            if starts != 0 {
+                ends.push_bits(start, starts);
+                return start + (63 - starts.leading_zeros() as usize);
+            }
+        }
+        let end = self.end(text, start, cursor);
+        ends.push(end);
+        end
+    }
+}
+
+/// Room for the ends of pretokens: a batch of them is cut before the first is looked up.
+pub struct Ends {
+    places: [usize; Self::ROOM],
+    count: usize,
+}
+
+impl Ends {
+    /// No more are cut when there are this many.
+    pub const ENOUGH: usize = 32;
+    /// The most there can be.
+    pub const ROOM: usize = Self::ENOUGH + ascii::WIDTH;
+
+    /// No ends.
+    #[inline]
+    pub fn new() -> Self {
+        Self { places: [0; Self::ROOM], count: 0 }
+    }
+
+    /// Forgets all.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Whether there is no room that matters.
+    #[inline(always)]
+    pub fn is_enough(&self) -> bool {
+        self.count >= Self::ENOUGH
+    }
+
+    /// The ends.
+    #[inline(always)]
+    pub fn get(&self) -> &[usize] {
+        &self.places[..self.count.min(self.places.len())]
+    }
+
+    #[inline(always)]
+    fn push(&mut self, end: usize) {
+        self.places[self.count] = end;
+        self.count += 1;
+    }
+
+    /// Appends `start` plus the number of each bit.
+    #[inline(always)]
+    fn push_bits(&mut self, start: usize, mut bits: u64) {
+        let mut at = self.count;
+        self.count += bits.count_ones() as usize;
+        while bits != 0 {
+            for _ in 0..4 {
+                // Beyond the last bit: rubbish, that the next end overwrites.
+                if let Some(place) = self.places.get_mut(at) {
+                    *place = start + bits.trailing_zeros() as usize;
+                }
+                at += 1;
+                bits &= bits.wrapping_sub(1);
+            }
+        }
+    }
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What a splitter remembers between two pretokens of one text; the hand-made ones need nothing.
@@ -109,6 +194,20 @@ impl Splitter {
     /// [`crate::Error::Pattern`] when one cannot be compiled.
     pub fn regex(patterns: &[String]) -> Result<Self> {
         Ok(Self::Regex(RegexSequence::new(patterns)?))
+    }
+
+    /// The number of pretokens of `text`.
+    pub fn count(&self, text: &str) -> usize {
+        let (mut start, mut cursor, mut count) = (0, Cursor::default(), 0);
+        let mut ends = Ends::new();
+        with_split!(self, split => while start < text.len() {
+            ends.clear();
+            while start < text.len() && !ends.is_enough() {
+                start = split.some_ends(text, start, &mut cursor, &mut ends);
+            }
+            count += ends.get().len();
+        });
+        count
     }
 
     /// The pretokens of `text` (tests and tools; encoding fuses the loop).

@@ -6,6 +6,7 @@
 //! ```
 //! The two sets of the first line overlap in caseless characters, so the regex may give some back: see [`O200k::word`].
 
+use super::ascii::{Contractions, Rules};
 use super::scan::{contraction, run, run_of_bytes, run_up_to, run_without, white_space_and_lines};
 use super::{Cursor, Split};
 use crate::unicode::{CASELESS, Classes, LETTER, LOWER, NUMBER, SPACE, UPPER};
@@ -52,6 +53,15 @@ impl<const DIGITS: usize, const CONTRACTIONS: bool> O200k<DIGITS, CONTRACTIONS> 
 }
 
 impl<const DIGITS: usize, const CONTRACTIONS: bool> Split for O200k<DIGITS, CONTRACTIONS> {
+    const ASCII: Option<Rules> = Some(Rules {
+        any_prefix: true,
+        cases: true,
+        digits: DIGITS,
+        contractions: if CONTRACTIONS { Contractions::Suffix } else { Contractions::None },
+        lines: true,
+        slashes: true,
+    });
+
     #[inline]
     fn end(&self, text: &str, start: usize, _cursor: &mut Cursor) -> usize {
         let classes = self.0;
