@@ -4,12 +4,12 @@
 //! an arena and compared; longer ones are merged each time. Whatever is remembered is right for ever, as a
 //! tokenizer never changes; when an arena is full its table starts again.
 //!
-//! Limit: 2 MB for short pretokens, 1 MB of table and 2 MB of bytes for longer ones, 2 MB of ids: 7 MB per thread.
+//! Limit: 4 MB for short pretokens, 1 MB of table and 2 MB of bytes for longer ones, 2 MB of ids: 9 MB per thread.
 
 use crate::prefetch::prefetch;
 use crate::tokens::hash_long;
 
-const SHORT_SETS: usize = 1 << 15;
+const SHORT_SETS: usize = 1 << 16;
 const LONG_SETS: usize = 1 << 14;
 const MAX_BYTES: usize = 2 << 20;
 const MAX_IDS: usize = 1 << 19;

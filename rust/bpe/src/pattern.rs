@@ -225,7 +225,9 @@ mod tests {
     }
 
     fn check(known: &Known, reference: &Splitter, text: &str) {
-        assert_eq!((known.splitter)().pretokens(text), reference.pretokens(text), "{} {text:?}", known.name);
+        let expected = reference.pretokens(text);
+        assert_eq!((known.splitter)().pretokens(text), expected, "{} {text:?}", known.name);
+        assert_eq!((known.splitter)().pretokens_one_by_one(text), expected, "{} one by one {text:?}", known.name);
     }
 
     proptest! {
@@ -233,6 +235,20 @@ mod tests {
         #[test]
         fn hand_made_splitters_equal_their_regex(picks in proptest::collection::vec(0..ALPHABET.len(), 0..24)) {
             let text: String = picks.iter().map(|&i| ALPHABET[i]).collect();
+            thread_local!(static REFERENCES: Vec<Splitter> = KNOWN[..8].iter().map(reference).collect());
+            REFERENCES.with(|references| {
+                for (known, reference) in KNOWN.iter().zip(references) {
+                    check(known, reference, &text);
+                }
+            });
+        }
+
+        /// Long enough for several blocks of 64 bytes, with now and then a character that ends one early.
+        #[test]
+        fn long_ascii_texts_too(picks in proptest::collection::vec(0..ALPHABET.len() * 8, 60..260)) {
+            const ASCII: &[u8] = b"abstlrevmdSLRZA'''' \x20\x20 \t\n\n\r\x0b019../-_(){\0~";
+            let text: String =
+                picks.iter().map(|&i| ALPHABET.get(i).copied().unwrap_or(ASCII[i % ASCII.len()] as char)).collect();
             thread_local!(static REFERENCES: Vec<Splitter> = KNOWN[..8].iter().map(reference).collect());
             REFERENCES.with(|references| {
                 for (known, reference) in KNOWN.iter().zip(references) {

@@ -90,7 +90,8 @@ pub fn starts(text: &[u8], start: usize, rules: Rules) -> u64 {
 
     // White space: its first character, its last before something else, and what follows its last line break.
     let side = space & !line;
-    let mut space_starts = (space & !after(space) & !taken) | (if rules.lines { side } else { space } & !space >> 1) | taken_to;
+    let mut space_starts =
+        (space & !after(space) & !taken) | (if rules.lines { side } else { space } & !space >> 1) | taken_to;
     if rules.lines {
         let mut after_line = side & after(line);
         let mut inner = ends_of(side, after_line) & line;
@@ -141,7 +142,8 @@ pub fn starts(text: &[u8], start: usize, rules: Rules) -> u64 {
             let length = contraction(text, start + at) - (start + at);
             let lower_case = rules.contractions != Contractions::Lower
                 || text[start + at + 1..start + at + length.max(1)].iter().all(u8::is_ascii_lowercase);
-            if length > 0 && at != last && lower_case {
+            let again = at == last && rules.contractions == Contractions::Suffix;
+            if length > 0 && !again && lower_case {
                 // From here on one pretoken, up to the end of the contraction.
                 let from = if rules.contractions == Contractions::Suffix { at } else { at + 1 };
                 last = at + length;
@@ -226,6 +228,25 @@ impl Block {
             quote: mask(|b| *b == b'\''),
             slash: mask(|b| *b == b'/'),
             beyond: mask(|b| *b >= 128),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_at_every_place_is_of_the_right_class() {
+        for byte in 0..=255u8 {
+            for place in 0..WIDTH {
+                let mut bytes = [b'x'; WIDTH];
+                for (i, other) in bytes.iter_mut().enumerate() {
+                    *other = (i as u8).wrapping_mul(37).wrapping_add(byte);
+                }
+                bytes[place] = byte;
+                assert_eq!(Block::of(&bytes), Block::slowly(&bytes), "{byte} at {place}");
+            }
         }
     }
 }

@@ -4,13 +4,13 @@
 //! at any pretoken and go on later. The patterns that published tokenizers use are written by hand ([`cl100k`], [`o200k`],
 //! [`gpt2`], [`deepseek`]); every other pattern runs through a regex engine ([`regex`]).
 
+mod ascii;
 mod cl100k;
 mod deepseek;
 mod gpt2;
 mod o200k;
 mod regex;
 mod scan;
-mod ascii;
 
 pub use cl100k::Cl100k;
 pub use deepseek::DeepSeek;
@@ -196,31 +196,31 @@ impl Splitter {
         Ok(Self::Regex(RegexSequence::new(patterns)?))
     }
 
-    /// The number of pretokens of `text`.
-    pub fn count(&self, text: &str) -> usize {
-        let (mut start, mut cursor, mut count) = (0, Cursor::default(), 0);
-        let mut ends = Ends::new();
-        with_split!(self, split => while start < text.len() {
-            ends.clear();
-            while start < text.len() && !ends.is_enough() {
-                start = split.some_ends(text, start, &mut cursor, &mut ends);
-            }
-            count += ends.get().len();
-        });
-        count
-    }
-
     /// The pretokens of `text` (tests and tools; encoding fuses the loop).
     pub fn pretokens<'t>(&self, text: &'t str) -> Vec<&'t str> {
-        let mut out = Vec::new();
-        let mut cursor = Cursor::default();
-        with_split!(self, split => {
-            let mut start = 0;
-            while start < text.len() {
-                let end = split.end(text, start, &mut cursor);
+        let (mut out, mut start, mut next) = (Vec::new(), 0, 0);
+        let (mut cursor, mut ends) = (Cursor::default(), Ends::new());
+        with_split!(self, split => while next < text.len() {
+            ends.clear();
+            while next < text.len() && !ends.is_enough() {
+                next = split.some_ends(text, next, &mut cursor, &mut ends);
+            }
+            for &end in ends.get() {
                 out.extend(text.get(start..end));
                 start = end;
             }
+        });
+        out
+    }
+
+    /// The same, one pretoken at a time.
+    #[cfg(test)]
+    pub fn pretokens_one_by_one<'t>(&self, text: &'t str) -> Vec<&'t str> {
+        let (mut out, mut start, mut cursor) = (Vec::new(), 0, Cursor::default());
+        with_split!(self, split => while start < text.len() {
+            let end = split.end(text, start, &mut cursor);
+            out.extend(text.get(start..end));
+            start = end;
         });
         out
     }
