@@ -17,7 +17,7 @@ from gristlm import dedup
 from gristlm.collect import split
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.document import Drop
-from gristlm.collect.gather import SCHEMA
+from gristlm.collect.batch import SCHEMA
 from gristlm.collect.report import Tally
 from gristlm.runs.files import atomic_path
 
