@@ -7,9 +7,10 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import Body, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,6 +18,7 @@ from gristlm.errors import InputError
 from gristlm.serve import logprobs
 from gristlm.serve.answer import Answer, Choice, GenerationError
 from gristlm.serve.engine import Engine, QueueFullError
+from gristlm.serve.feedback import Feedback, Preference, Rating
 from gristlm.serve.pages import add_errors, add_files, add_page
 from gristlm.serve.requests import ChatRequest, CompletionRequest, Sampling
 from gristlm.serve.security import Access, Guard, refusal
@@ -27,12 +29,22 @@ MAX_PROMPTS = 64
 """Prompts in one call of /v1/completions."""
 
 
-def create_app(engines: Mapping[str, Engine], access: Access) -> ASGIApp:
-    """Returns the application that serves `engines` by name to those whom `access` allows."""
+FILES = ("chat.js", "conversations.js", "markdown.js", "page.js", "stream.js", "turn.js", "chat.css", "theme.css")
+
+
+def create_app(engines: Mapping[str, Engine], access: Access, feedback: Feedback | None = None) -> ASGIApp:
+    """Returns the application that serves `engines` by name to those whom `access` allows.
+
+    Args:
+        engines: a loaded checkpoint for each name.
+        access: who may ask.
+        feedback: where judgements of the chat page go; by default the folder `feedback`.
+    """
+    feedback = feedback or Feedback(Path("feedback"))
     app = FastAPI(title="gristlm", docs_url=None, redoc_url=None, openapi_url=None)
     add_errors(app)
-    add_page(app, access, "/", "chat.html")
-    add_files(app, "chat.js", "chat.css", "theme.css")
+    add_page(app, access, "/", "chat", "gristlm chat", style="chat.css")
+    add_files(app, *FILES)
 
     @app.exception_handler(QueueFullError)
     async def _busy(_: Request, error: QueueFullError) -> Response:
@@ -55,6 +67,11 @@ def create_app(engines: Mapping[str, Engine], access: Access) -> ASGIApp:
     @app.get("/v1/models/{name:path}")
     async def model(name: str) -> dict[str, object]:
         return _model(_engine(engines, name))
+
+    @app.post("/api/feedback")
+    def judge(body: Annotated[Rating | Preference, Body(discriminator="kind")]) -> dict[str, bool]:
+        feedback.store(body)
+        return {"stored": True}
 
     @app.post("/v1/chat/completions", response_model=None)
     async def chat(body: ChatRequest, request: Request) -> Response:

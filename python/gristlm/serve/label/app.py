@@ -57,8 +57,8 @@ def create_app(project: Project, accounts: Accounts, access: Access, making: Mak
     """Returns the application for `project`; `making` says whether more pairs are on their way."""
     app = FastAPI(title="gristlm label", docs_url=None, redoc_url=None, openapi_url=None)
     add_errors(app)
-    add_page(app, access, "/", "label.html")
-    add_page(app, access, "/progress", "progress.html")
+    add_page(app, access, "/", "label", "gristlm label", style="label.css")
+    add_page(app, access, "/progress", "progress", "gristlm label: progress", style="label.css")
     add_files(app, *FILES)
 
     def annotator(request: Request) -> str:
