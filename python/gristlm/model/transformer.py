@@ -206,11 +206,16 @@ class Model(nn.Module):
 
         return load(Path(path), device=torch.device(device), dtype=dtype)
 
-    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
-        """Writes `config.json` and `model.safetensors`, which transformers loads; see `gristlm.model.weights`."""
+    def save_pretrained(self, path: str | os.PathLike[str], *, max_shard_bytes: int | None = None) -> None:
+        """Writes `config.json` and `model.safetensors`, which transformers loads; see `gristlm.model.weights`.
+
+        Args:
+            path: the directory.
+            max_shard_bytes: weights above this are written as shards with an index; None: one file.
+        """
         from gristlm.model.weights import save
 
-        save(self, Path(path))
+        save(self, Path(path), max_shard_bytes=max_shard_bytes)
 
     def generate(
         self,
