@@ -116,11 +116,21 @@ class Model(nn.Module):
             places_BT = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
         return self.run_blocks(input_ids, places_BT if position_ids is None else position_ids, attend)
 
-    def run_blocks(self, input_ids: Tensor, position_ids: Tensor, attend: attention.Attend) -> Tensor:
-        """Returns the last layer's normalised output, [B, T, D], with any attention (generation brings its cache)."""
+    def run_blocks(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        attend: attention.Attend,
+        *,
+        before_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the last layer's normalised output, [B, T, D], with any attention (generation brings its cache).
+
+        `before_ids`, int[B, 1], are the tokens before the first of each row, which `smear` looks at; default: none.
+        """
         x_BTD = self.embed_tokens(input_ids)
         if self.smear_gate is not None:
-            x_BTD = self._smear(x_BTD, position_ids, self.smear_gate)
+            x_BTD = self._smear(x_BTD, position_ids, self.smear_gate, before_ids)
         angles = rope.angles(self.config, position_ids)
         for layer, block in enumerate(self.layers):
             if self.recompute and torch.is_grad_enabled():
@@ -130,9 +140,11 @@ class Model(nn.Module):
         out: Tensor = self.norm(x_BTD)
         return out
 
-    def _smear(self, x_BTD: Tensor, position_ids: Tensor, gate_D: Tensor) -> Tensor:
+    def _smear(self, x_BTD: Tensor, position_ids: Tensor, gate_D: Tensor, before_ids: Tensor | None) -> Tensor:
         """Adds to each embedding a share of the one before it in its document."""
         before_BTD = functional.pad(x_BTD[:, :-1], (0, 0, 1, 0))
+        if before_ids is not None:
+            before_BTD[:, :1] = self.embed_tokens(before_ids)
         inside_BT1 = (position_ids > 0).to(x_BTD.dtype).unsqueeze(-1)
         return torch.addcmul(x_BTD, before_BTD * gate_D, inside_BT1)
 
