@@ -11,6 +11,7 @@ from typing_extensions import disjoint_base
 
 __all__ = [
     "PATTERNS",
+    "ChatShape",
     "RowLoader",
     "TokenStore",
     "TokenWriter",
@@ -26,6 +27,7 @@ __all__ = [
     "dedup_substrings",
     "extract_page",
     "identify_languages",
+    "prepare_chats",
 ]
 
 __version__: str
@@ -115,6 +117,29 @@ class TokenizerTrainer:
     ) -> TokenizerState: ...
     def characters(self) -> TokenizerState: ...
     def words(self, vocab_size: int) -> TokenizerState: ...
+
+# What a message says: its number, and trimmings: side ("left", "right", "both"), characters (None: white space).
+_Said: TypeAlias = tuple[int, Sequence[tuple[str, str | None]]]
+
+@final
+class ChatShape:
+    """What a chat template writes for messages of given roles."""
+
+    def __new__(
+        cls,
+        num_messages: int,
+        pieces: Sequence[tuple[int | None, Sequence[str | _Said], bool]],
+        guards: Sequence[tuple[_Said, str, str]],
+    ) -> Self: ...
+
+def prepare_chats(
+    state: TokenizerState,
+    shapes: Sequence[ChatShape],
+    which: npt.NDArray[np.uint32],
+    texts: _Texts,
+    num_threads: int | None = None,
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Ids, targets, offsets, held."""
 
 # --- cleaning ---
 

@@ -356,7 +356,9 @@ def _system(row: Mapping[str, object]) -> list[Message]:
 
 
 def _tools(row: Mapping[str, object]) -> Tools | None:
-    tools = _from_json(row.get("tools") or None, "'tools'")
+    tools = row.get("tools")
+    if isinstance(tools, str) and tools.lstrip()[:1] in ("[", ""):
+        tools = _from_json(tools or "[]", "'tools'")
     if not tools:
         return None
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
