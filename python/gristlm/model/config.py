@@ -127,7 +127,7 @@ class ModelConfig(BaseModel):
             )
         if self.num_experts and self.num_experts_per_token > self.num_experts:
             raise ValueError(
-                f"num_experts_per_token is {self.num_experts_per_token}, of num_experts {self.num_experts}; give at most that"
+                f"num_experts_per_token is {self.num_experts_per_token}, but num_experts is {self.num_experts}"
             )
         if self.num_experts and (self.activation != "swiglu" or not self.qk_norm):
             raise ValueError("a model of experts is Qwen3-shaped: activation = 'swiglu' and qk_norm = true")

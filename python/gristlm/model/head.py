@@ -70,7 +70,7 @@ def _chunks(num_rows: int, vocab_size: int) -> list[slice]:
 
 
 def soft_capped(logits: Tensor, softcap: float | None) -> Tensor:
-    """Returns logits bent to stay within `softcap`, c * tanh(logits / c) (Gemma 2, arXiv 2408.00118); None: as given."""
+    """Returns c * tanh(logits / c) for the soft cap c (Gemma 2, arXiv 2408.00118); None: the logits as given."""
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)
 
 

@@ -88,7 +88,7 @@ def _kind(config: ModelConfig) -> str:
         return "llama"
     if config.window_from_layer:
         raise ConfigError(
-            f"window_from_layer is {config.window_from_layer}, which no published shape without qk_norm or qkv_bias has; "
+            f"window_from_layer is {config.window_from_layer}, which is a Qwen shape; "
             "set it to 0 (Mistral) or turn qk_norm on (Qwen3)"
         )
     return "mistral"

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gristlm.errors import FormatError, MissingArtifactError, StorageError
+from gristlm.model.config import ModelConfig
 from gristlm.model.hf_config import from_hf, to_hf
 from gristlm.model.transformer import Model
 
@@ -32,15 +33,23 @@ RECOMPUTED = "rotary_emb.inv_freq"
 
 
 def save(model: Model, path: Path, *, max_shard_bytes: int | None = None) -> None:
+    """Writes `config.json` and the weights into directory `path`; see `save_tensors`."""
+    save_tensors(model.config, model.state_dict(), path, max_shard_bytes=max_shard_bytes)
+
+
+def save_tensors(
+    config: ModelConfig, state: Mapping[str, Tensor], path: Path, *, max_shard_bytes: int | None = None
+) -> None:
     """Writes `config.json` and the weights into directory `path`, each file whole or not at all, fsynced.
 
     Args:
-        model: whose weights.
+        config: the shape.
+        state: what `Model.state_dict` gives.
         path: the directory.
         max_shard_bytes: weights above this are written as shards of at most so much, with an index; None: one file.
     """
-    tensors = {name: tensor.contiguous() for name, tensor in hf_tensors(model.state_dict()).items()}
-    body = {**to_hf(model.config), "torch_dtype": str(model.embed_tokens.weight.dtype).removeprefix("torch.")}
+    tensors = {name: tensor.contiguous() for name, tensor in hf_tensors(state).items()}
+    body = {**to_hf(config), "torch_dtype": str(state["embed_tokens.weight"].dtype).removeprefix("torch.")}
     try:
         path.mkdir(parents=True, exist_ok=True)
         _write_shards(tensors, path, max_shard_bytes)
@@ -91,8 +100,17 @@ def load_into(model: Model, path: Path) -> None:
         MissingArtifactError, FormatError: as `load`.
     """
     tensors = own_tensors(read_tensors(path, torch.device("cpu")))
-    _check(path, tensors, model.state_dict())
-    model.load_state_dict(tensors)
+    wanted = model.state_dict()
+    _check(path, tensors, wanted)
+    if not any(hasattr(tensor, "placements") for tensor in wanted.values()):
+        model.load_state_dict(tensors)
+        return
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            assert isinstance(tensor, DTensor)
+            tensor.copy_(distribute_tensor(tensors[name].to(tensor.device), tensor.device_mesh, tensor.placements))
 
 
 def read_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
