@@ -250,14 +250,14 @@ def test_it_stops_and_says_what_went_wrong(opened: Any, slow: Any) -> None:
         page.get_by_role("button", name="Send").wait_for()
         kept = page.locator(".assistant .markdown").text_content()
         page.wait_for_timeout(300)
-        made = engine.model.made
+        made = engine.batch.made
         page.wait_for_timeout(300)
-        assert engine.model.made == made < 150
+        assert engine.batch.made == made < 150
         assert page.locator(".assistant .markdown").text_content() == kept
-        engine.model.failing = True
+        engine.batch.failing = True
         say(page, "And now?")
         page.locator(".error").filter(has_text="the model broke").wait_for()
-        engine.model.failing = False
+        engine.batch.failing = False
         say(page, "And now?")
         page.wait_for_function("() => document.querySelectorAll('.assistant').length > 1")
         page.keyboard.press("Escape")

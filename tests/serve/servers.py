@@ -143,22 +143,35 @@ def start_server() -> Iterator[Callable[..., Server]]:
         yield lambda app, access: stack.enter_context(serving(app, access))
 
 
-class SlowModel:
-    """A model that says one token until it is stopped, and knows how far it came."""
+class SlowBatch:
+    """A batch that says one token for everybody until it is stopped, and knows how far it came."""
 
-    def __init__(self, model: Any) -> None:
-        self._model, self.made, self.failing = model, 0, False
+    def __init__(self) -> None:
+        self._left: dict[int, int] = {}
+        self._handle, self.made, self.failing = 0, 0, False
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+    def add(self, request: Any) -> int:
+        self._handle += 1
+        self._left[self._handle] = request.how.max_new_tokens
+        if self.failing:
+            raise RuntimeError("the model broke")
+        return self._handle
 
-    def stream(self, prompt: Any, *, max_new_tokens: int, **how: object) -> Any:
-        for _ in range(max_new_tokens):
-            if self.failing:
-                raise RuntimeError("the model broke")
-            time.sleep(0.02)
-            self.made += 1
-            yield 65
+    def cancel(self, handle: int) -> None:
+        self._left.pop(handle, None)
+
+    def step(self) -> list[Any]:
+        from gristlm.model.generation_engine import Event
+
+        time.sleep(0.02)
+        self.made += len(self._left)
+        events = []
+        for handle in list(self._left):
+            self._left[handle] -= 1
+            events.append(Event(handle, 65, 0.0, None if self._left[handle] else "length"))
+            if not self._left[handle]:
+                del self._left[handle]
+        return events
 
 
 @pytest.fixture
@@ -168,7 +181,7 @@ def slow(checkpoint: Path, start_server: Any) -> Any:
     from gristlm.serve.engine import Engine
 
     engine = Engine("tiny", checkpoint)
-    engine.model = SlowModel(engine.model)  # type: ignore[assignment]
+    engine.batch = SlowBatch()  # type: ignore[assignment]
     access = Access()
     return start_server(create_app({"tiny": engine}, access), access), engine
 

@@ -1,8 +1,8 @@
 """What people thought of answers on the chat page, in files that `finetune` reads.
 
 `ratings.jsonl` holds thumbs as `{"prompt", "completion", "label"}` (KTO), `preferences.jsonl` the better of two answers
-as `{"prompt", "chosen", "rejected"}` (DPO, reward models). A changed mind replaces its row: a file is written anew, to a
-temporary name first, so that it is always whole.
+as `{"prompt", "chosen", "rejected"}` (DPO, reward models). A changed mind replaces its row: a file is written anew, to
+a temporary name first, so that it is always whole.
 """
 
 from __future__ import annotations
