@@ -51,18 +51,17 @@ def run(config: PretrainConfig, inputs: Mapping[str, Path], output_dir: Path) ->
         ConfigError: the settings do not fit each other or the tokenizer.
         TrainingError: the loss or a gradient is not finite; names the step and its documents.
     """
-    ranks = distributed.join()
-    if not ranks.first:
-        progress.enable(False)
-    stage = artifact.begin(output_dir, kind="pretrain", config=config, inputs=inputs) if ranks.first else None
-    if ranks.from_first(stage is not None and stage.manifest is not None):
+    with distributed.joined() as ranks:
+        if not ranks.first:
+            progress.enable(False)
+        stage = artifact.begin(output_dir, kind="pretrain", config=config, inputs=inputs) if ranks.first else None
+        if not ranks.from_first(stage is not None and stage.manifest is not None):
+            with contextlib.closing(stage) if stage is not None else contextlib.nullcontext():
+                counts = _train(config, inputs["tokens"], inputs["tokenizer"], output_dir, ranks)
+                if stage is not None:
+                    stage.finish(counts=counts)
+        ranks.from_first(None)
         return artifact.load(output_dir, kind="pretrain")
-    with contextlib.closing(stage) if stage is not None else contextlib.nullcontext():
-        counts = _train(config, inputs["tokens"], inputs["tokenizer"], output_dir, ranks)
-        if stage is not None:
-            stage.finish(counts=counts)
-    ranks.from_first(None)
-    return artifact.load(output_dir, kind="pretrain")
 
 
 def _train(

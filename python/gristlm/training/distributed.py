@@ -7,8 +7,10 @@ another number of processes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
@@ -63,21 +65,24 @@ class Ranks:
         return values[0]
 
 
-def join() -> Ranks:
-    """Returns this process's place among those that torchrun started, and connects them (once)."""
+@contextlib.contextmanager
+def joined() -> Iterator[Ranks]:
+    """Yields this process's place among those that torchrun started, connected for as long as the context lasts.
+
+    A process group that is there already is used and left alone.
+    """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
-        return Ranks()
-    if not torch.distributed.is_initialized():
+        yield Ranks()
+        return
+    mine = not torch.distributed.is_initialized()
+    if mine:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
-
-
-def leave() -> None:
-    """Disconnects the processes."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    if mine:  # not after an error: the others may be waiting in the middle of a step, and torchrun ends them
+        torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 

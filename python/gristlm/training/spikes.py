@@ -1,5 +1,7 @@
-"""Updates that are left out because their loss jumps (as in PaLM, arXiv 2204.02311, section 5.1, which skipped the data
-of spikes; ours decides before the update instead of rewinding).
+"""Updates that are left out because their loss jumps.
+
+PaLM (arXiv 2204.02311, section 5.1) went back and skipped the batches of a spike; ours decides before the update, so
+there is nothing to go back to.
 """
 
 from __future__ import annotations
