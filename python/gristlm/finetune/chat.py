@@ -165,6 +165,16 @@ class Chat:
         text = self._render(messages, tools=tools, add_generation_prompt=True)
         return _cut(str.__str__(text), self._specials(text), [], self.special_tokens)
 
+    def prompt_ids(self, messages: Sequence[Message], tokenizer: ChatTokenizer) -> list[int]:
+        """Returns `prompt` as ids."""
+        pieces = self.prompt(messages)
+        plain = tokenizer.encode_batch([piece.text for piece in pieces if piece.special < 0])
+        texts = iter(itertools.pairwise(plain.offsets.tolist()))
+        ids: list[int] = []
+        for piece in pieces:
+            ids += [piece.special] if piece.special >= 0 else plain.ids[slice(*next(texts))].tolist()
+        return ids
+
     def _render(
         self, messages: Sequence[Message], tools: Tools | None = None, add_generation_prompt: bool = False
     ) -> Traced:

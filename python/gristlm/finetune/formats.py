@@ -78,7 +78,7 @@ class Labelled:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ranking:
-    """Several answers to one prompt; `ranks[i]` is the place of answer i, the lowest is the best, equal ones are tied."""
+    """Several answers to one prompt; `ranks[i]` is the place of answer i: the lowest is the best, equal ones tie."""
 
     where: str
     prompt: Sequence[Message]
@@ -237,7 +237,9 @@ def _ranking(row: Mapping[str, object], where: str) -> Ranking:
         or len(places) != len(answers)
         or any(isinstance(place, bool) or not isinstance(place, int | float) or place != place for place in places)
     ):
-        raise InputError(f"{stated!r} must hold one number for each of the {len(answers)} responses; given {places!r:.80}")
+        raise InputError(
+            f"{stated!r} must hold one number for each of the {len(answers)} responses; given {places!r:.80}"
+        )
     ranks = tuple(-place if stated == "scores" else place for place in places)
     ranking = Ranking(where, _system(row) + _side(row["prompt"], "user", "prompt"), answers, ranks, _tools(row))
     if not ranking.pairs():
@@ -329,7 +331,7 @@ def _calls(text: object, name: str) -> list[object]:
     calls = found if isinstance(found, list) else [found]
     if not calls or not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls):
         raise InputError(f"{name} (function_call) must be an object with 'name' and 'arguments'; given {_short(text)}")
-    return [{"type": "function", "function": dict(call)} for call in calls]
+    return [{"type": "function", "function": call} for call in calls]
 
 
 def _from_json(value: object, name: str) -> object:

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, through the package `datasets`, as a Parquet file that a run can hash and resume."""
+"""Data sets of the Hugging Face hub, through the package `datasets`, as a Parquet file that a run can hash."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def fetch(name: str, path: Path) -> Path:
         raise missing_extra("datasets", "hub") from None
     dataset, *rest = name.removeprefix(PREFIX).split(":")
     if not dataset or len(rest) > 2:
-        raise InputError(f"{name!r} must be {PREFIX}OWNER/NAME, {PREFIX}OWNER/NAME:SPLIT or {PREFIX}OWNER/NAME:SUBSET:SPLIT")
+        raise InputError(
+            f"{name!r} must be {PREFIX}OWNER/NAME, {PREFIX}OWNER/NAME:SPLIT or {PREFIX}OWNER/NAME:SUBSET:SPLIT"
+        )
     split, subset = (rest[-1] if rest else "train"), (rest[0] if len(rest) == 2 else None)
     try:
         rows = datasets.load_dataset(dataset, subset, split=split)

@@ -1,4 +1,4 @@
-"""Low-rank adapters (Hu et al. 2021, "LoRA", arXiv 2106.09685): W x + (alpha / rank) B A x, W frozen, B starting at zero.
+"""Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): W x + (alpha / rank) B A x, W frozen, B starts at zero.
 
 Adapters are read and written in PEFT's format (`adapter_config.json`, `adapter_model.safetensors`), and merged into
 ordinary weights for everything that knows no adapters. Where this leaves the paper: it adapts the attention's query
@@ -44,10 +44,10 @@ class LoraLinear(Linear):
         nn.Module.__init__(self)
         self.in_features, self.out_features, self.scale = base.in_features, base.out_features, scale
         self.weight, self.bias = base.weight, base.bias
-        like = {"device": base.weight.device, "dtype": torch.float32}
-        self.lora_A = nn.Parameter(torch.zeros(rank, base.in_features, **like))
+        device = base.weight.device
+        self.lora_A = nn.Parameter(torch.zeros(rank, base.in_features, device=device, dtype=torch.float32))
         """float32[R, I]."""
-        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank, device=device, dtype=torch.float32))
         """float32[O, R]."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class Lora(nn.Module):
         """Returns how many numbers are trained."""
         return sum(layer.lora_A.numel() + layer.lora_B.numel() for layer in self._adapted.values())
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
         """Returns the adapters under PEFT's names."""
         del args, kwargs
         return {
@@ -127,7 +127,7 @@ class Lora(nn.Module):
 
     @contextlib.contextmanager
     def merged(self) -> Iterator[Model]:
-        """Lends the model with the adapters merged and out of the way; afterwards everything is as it was, bit for bit."""
+        """Lends the model with the adapters merged into it; afterwards everything is as it was, bit for bit."""
         model, kept = self.model, {name: layer.weight.data for name, layer in self._adapted.items()}
         self._put_back()
         try:
@@ -237,7 +237,9 @@ def _inject(model: Model, names: Sequence[str], rank: int, alpha: float, rslora:
         raise InputError("the model has adapters already; merge them first")
     narrowest = min(min(module.in_features, module.out_features) for module in modules.values())
     if not 1 <= rank <= narrowest:
-        raise InputError(f"the LoRA rank must be from 1 to {narrowest}, this model's narrowest projection; given {rank}")
+        raise InputError(
+            f"the LoRA rank must be from 1 to {narrowest}, this model's narrowest projection; given {rank}"
+        )
     model.requires_grad_(False)
     scale = alpha / (math.sqrt(rank) if rslora else rank)
     adapted = {name: LoraLinear(module, rank, scale) for name, module in modules.items()}

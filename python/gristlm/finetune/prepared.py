@@ -14,7 +14,7 @@ from gristlm import _core
 from gristlm.errors import InputError
 from gristlm.finetune.chat import Chat, ChatTokenizer, Piece
 from gristlm.finetune.data import Skipped, reasons
-from gristlm.finetune.formats import Conversation, Labelled, Pair, parse
+from gristlm.finetune.formats import Conversation, Labelled, Pair, Ranking, parse
 from gristlm.finetune.packing import PackedRow, best_fit, row
 from gristlm.finetune.shapes import Shapes
 from gristlm.finetune.templates import choose
@@ -166,10 +166,10 @@ def prepare_with(
     numbered = enumerate(rows)
     while chunk := list(itertools.islice(numbered, _AT_ONCE)):
         given: list[tuple[int, Conversation]] = []
-        for place, row in chunk:
-            where = row.where if isinstance(row, Conversation) else f"row {place}"
+        for place, one in chunk:
+            where = one.where if isinstance(one, Conversation) else f"row {place}"
             try:
-                given.append((place, _conversation(row, where)))
+                given.append((place, _conversation(one, where)))
             except InputError as error:
                 _refuse(where, str(error).removeprefix(f"{where}: "), skipped, strict)
         part, faults = _encoded(chat, shapes, [one for _, one in given], tokenizer, num_threads)
@@ -214,7 +214,7 @@ class _Part:
 def _encoded(
     chat: Chat, shapes: Shapes, given: list[Conversation], tokenizer: ChatTokenizer, num_threads: int | None
 ) -> tuple[_Part, dict[int, str]]:
-    """Returns the conversations as ids, and why some of them (by their place, then without ids) cannot be trained on."""
+    """Returns the conversations as ids, and why some (by their place, without ids) cannot be trained on."""
     count = len(given)
     numbers = [shapes.number(one) for one in given] if isinstance(tokenizer, _core.Tokenizer) else [None] * count
     quick = [index for index, number in enumerate(numbers) if number is not None]
@@ -280,6 +280,8 @@ def _conversation(given: Row, where: str) -> Conversation:
         raise InputError(
             "the row is a preference pair; a conversation is needed here (or a method for pairs, such as dpo)"
         )
+    if isinstance(example, Ranking):
+        raise InputError("the row ranks answers; a conversation is needed here (or a method for pairs, such as dpo)")
     if isinstance(example, Labelled):
         raise InputError("the row is a labelled answer; a conversation is needed here (or the method kto)")
     return example

@@ -57,7 +57,11 @@ class Shapes:
             _core.ChatShape(
                 len(conversation.messages),
                 [
-                    (None if piece.special < 0 else piece.special, [] if piece.special >= 0 else list(own), piece.target)
+                    (
+                        None if piece.special < 0 else piece.special,
+                        [] if piece.special >= 0 else list(own),
+                        piece.target,
+                    )
                     for piece, own in zip(pieces, parts, strict=True)
                 ],
                 [((guard.message, guard.strips), guard.test, guard.text) for guard in set(probe.guards)],
@@ -69,7 +73,7 @@ class Shapes:
         self, conversation: Conversation, pieces: list[Piece], parts: list[list[str | tuple[int, Strips]]],
         guards: Sequence[Guard],
     ) -> bool:  # fmt: skip
-        """Returns whether the shape gives this conversation, its first, what the template does, or does not claim to."""
+        """Returns whether the shape gives its first conversation what the template does, or does not claim to."""
         messages = conversation.messages
         if any(_answer(guard, messages) for guard in guards):
             return True

@@ -9,6 +9,7 @@ then the template is run for each conversation by itself. So is one that looks a
 Ours: the idea is that of tracing compilers, a trace with guards.
 """
 
+# ruff: noqa: D102 - the methods are those of str, remembered
 from __future__ import annotations
 
 import dataclasses
@@ -22,13 +23,17 @@ from gristlm.finetune.traced import Traced
 Strips = tuple[tuple[str, str | None], ...]
 _FIRST = 0xF0000  # private use: the character that stands for variant 0
 _LAST = 0xFFFFD
-_FILTERS = frozenset(
-    "trim string list length count tojson concatenate join selectattr rejectattr map first last default d reverse items".split()
-)
-_TESTS = frozenset(
-    "defined undefined none string mapping iterable sequence true false boolean equalto eq == ne !=".split()
-)
-_FUNCTIONS = frozenset("raise_exception strftime_now namespace range dict".split())
+_FILTERS = frozenset({
+    "trim", "string", "list", "length", "count", "tojson", "concatenate", "join", "selectattr", "rejectattr",
+    "map", "first", "last", "default", "d", "reverse", "items",
+})  # fmt: skip
+_TESTS = frozenset({
+    "defined", "undefined", "none", "string", "mapping", "iterable", "sequence", "true", "false", "boolean",
+    "equalto", "eq", "==", "ne", "!=",
+})  # fmt: skip
+_FUNCTIONS = frozenset({
+    "raise_exception", "strftime_now", "namespace", "range", "dict",
+})  # fmt: skip
 
 
 class Inspected(Exception):  # noqa: N818 - no error: the template needs the words themselves
@@ -158,7 +163,7 @@ class Symbolic(Traced):
     def _begins_or_ends(self, test: str, other: str | tuple[str, ...], bounds: tuple[Any, ...]) -> bool:
         if bounds:
             raise Inspected
-        return any([self._no(test, one) for one in ((other,) if isinstance(other, str) else other)])
+        return any(self._no(test, one) for one in ((other,) if isinstance(other, str) else other))
 
 
 def _marks(text: str) -> str:
@@ -169,10 +174,11 @@ def _refuse(self: Symbolic, *args: Any, **kwargs: Any) -> NoReturn:
     raise Inspected
 
 
-_KEPT = frozenset(
-    "__new__ __init__ __class__ __doc__ __getattribute__ __setattr__ __delattr__ __dir__ __subclasshook__ "
-    "__init_subclass__ __reduce__ __reduce_ex__ __getnewargs__ __sizeof__ __getstate__".split()
-)
+_KEPT = frozenset({
+    "__new__", "__init__", "__class__", "__doc__", "__getattribute__", "__setattr__", "__delattr__", "__dir__",
+    "__subclasshook__", "__init_subclass__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__sizeof__",
+    "__getstate__",
+})  # fmt: skip
 for _name in dir(str):
     if _name not in _KEPT and _name not in vars(Symbolic):
         setattr(Symbolic, _name, _refuse)

@@ -145,7 +145,10 @@ def _preference_implicit(pair: Pair) -> _Row:
 
 
 def _hh(pair: Pair) -> _Row:
-    return {name: _hh_text(pair, [*pair.prompt, *side]) for name, side in (("chosen", pair.chosen), ("rejected", pair.rejected))}
+    return {
+        name: _hh_text(pair, [*pair.prompt, *side])
+        for name, side in (("chosen", pair.chosen), ("rejected", pair.rejected))
+    }
 
 
 def _hh_text(pair: Pair, messages: Sequence[Message]) -> str:
@@ -155,7 +158,9 @@ def _hh_text(pair: Pair, messages: Sequence[Message]) -> str:
         if message["role"] not in names or set(message) - {"role", "content"} or pair.tools:
             raise InputError(f"{pair.where}: hh holds texts of user and assistant alone; write it as preference")
         if content != content.strip() or any(f"\n\n{name}:" in f"\n\n{content}" for name in names.values()):
-            raise InputError(f"{pair.where}: a message reads like a turn, or begins or ends with white space; write it as preference")
+            raise InputError(
+                f"{pair.where}: a message reads like a turn, or begins or ends with white space; write it as preference"
+            )
     return "".join(f"\n\n{names[str(message['role'])]}: {message['content']}" for message in messages)
 
 
@@ -175,7 +180,9 @@ _CONVERSATIONS: _Writers = {
 }  # fmt: skip
 _PAIRS: _Writers = {
     "preference": _preference, "preference_implicit": _preference_implicit, "hh": _hh,
-    "ranking": lambda pair: _ranking(Ranking(pair.where, pair.prompt, [pair.chosen, pair.rejected], (1, 2), pair.tools)),
+    "ranking": lambda pair: _ranking(
+        Ranking(pair.where, pair.prompt, [pair.chosen, pair.rejected], (1, 2), pair.tools)
+    ),
 }  # fmt: skip
 _LABELLED: _Writers = {"label": _label}
 _RANKINGS: _Writers = {"ranking": _ranking}
