@@ -1,4 +1,4 @@
-"""The library calls inside the pipelines that people have: pyarrow, Polars, Ray Data. Each is an example of the docs."""
+"""The library calls inside the pipelines that people have: pyarrow, Polars, Ray Data."""
 
 from pathlib import Path
 
@@ -34,11 +34,18 @@ def test_polars_map_batches() -> None:
     assert frame.collect()["clean"].to_list()[:3] == [ROWS[0], "Write to [EMAIL].", ""]
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Ray's own
 def test_ray_data_map_batches() -> None:
     ray = pytest.importorskip("ray")
 
     def signed(batch: dict[str, object]) -> dict[str, object]:
         return {**batch, "signature": gl.dedup.signatures(list(batch["text"]), num_threads=1)}  # type: ignore[call-overload]
 
-    rows = ray.data.from_items([{"text": text} for text in ROWS]).map_batches(signed, batch_format="numpy").take_all()
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        data = ray.data.from_items([{"text": text} for text in ROWS])
+        rows = data.map_batches(signed, batch_format="numpy").take_all()
+    finally:
+        ray.shutdown()
     assert [row["signature"].tolist() for row in rows] == gl.dedup.signatures(ROWS).tolist()
