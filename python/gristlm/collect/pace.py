@@ -9,7 +9,7 @@ from gristlm.collect.report import Count, Tally
 
 
 class Pace:
-    """Figures for the progress bar: documents, documents and megabytes of text a second, dropped, the time that is left.
+    """Figures for the progress bar: documents, documents and megabytes of text a second, dropped, time left.
 
     The rates are of this call: what an earlier, cut-off call had read is left out of them.
     """

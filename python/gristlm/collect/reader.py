@@ -14,8 +14,10 @@ OVER = "over max_bytes_per_source"
 
 @dataclasses.dataclass
 class Place:
-    """How far the reading has come: so many sources, of the next so many units, of the next (`unit`) so many entries,
-    of the next so many items; and the bytes of text that the source has given.
+    """How far the reading has come.
+
+    So many sources are done, of the next so many units, of the next (`unit`) so many entries, of the next so many
+    items; `source_bytes` counts the text that the source has given.
     """
 
     source: int = 0
