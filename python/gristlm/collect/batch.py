@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
 from gristlm.cleaning import clean, identify_language
+from gristlm.collect import optout
 from gristlm.collect.config import CollectConfig, Rule
 from gristlm.collect.document import NO_LANGUAGE, Document, Drop, Item
 from gristlm.collect.licences import allows
@@ -39,6 +41,7 @@ class Batch:
     def __init__(self, config: CollectConfig) -> None:
         self._config = config
         self.tally = Tally(config.examples_per_reason)
+        self._opt_out = optout.read([Path(file) for file in config.opt_out])
         self._documents: list[Document] = []
         self._bytes = self._items = 0
 
@@ -75,6 +78,8 @@ class Batch:
         elif size > self._config.max_document_bytes:
             detail = f"{size:,} bytes; at most {self._config.max_document_bytes:,} (max_document_bytes)"
             self.tally.drop_found(drop_of(document, "too large", detail), text)
+        elif self._opt_out.covers(document.id, document.uri, *_addresses(document)):
+            self.tally.drop_found(drop_of(document, optout.REASON))
         elif self._config.licences and not allows(document.licence, self._config.licences):
             self.tally.drop_found(drop_of(document, "licence", document.licence), text)
         else:
@@ -95,6 +100,11 @@ class Batch:
             for index, language, confidence in zip(unknown, found.languages, found.confidences, strict=True):
                 told = language if confidence >= MIN_CONFIDENCE else UNDETERMINED
                 kept[index] = dataclasses.replace(kept[index], language=told)
+        for index in sorted(kept) if self._config.languages else ():
+            language = kept[index].language
+            if language != NO_LANGUAGE and not _covered(language, self._config.languages):
+                self.tally.drop_found(drop_of(kept[index], "language", language), kept[index].text)
+                del kept[index]
         return pa.Table.from_pylist([_row(kept[index]) for index in sorted(kept)], schema=SCHEMA)
 
     def _clean(self, indices: Sequence[int], rules: Sequence[Rule]) -> Iterator[tuple[int, Document]]:
@@ -114,6 +124,16 @@ class Batch:
             if text.strip() != document.text.strip():
                 self.tally.count(document.source, "changed", "", len(text.encode()))
             yield index, dataclasses.replace(document, text=text)
+
+
+def _covered(language: str, wanted: Sequence[str]) -> bool:
+    tag = language.lower()
+    return any(tag == name.lower() or tag.startswith(f"{name.lower()}-") for name in wanted)
+
+
+def _addresses(document: Document) -> list[str]:
+    """Returns the other addresses that a document says it has."""
+    return [str(document.metadata[name]) for name in ("canonical", "url") if document.metadata.get(name)]
 
 
 def _row(document: Document) -> dict[str, object]:
