@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Parallel tests: as many workers as cores, torch on one thread in each.
 WORKERS ?= auto
 
-.PHONY: help setup core demo test lint format bench docs wheel clean
+.PHONY: help setup core demo test test-browser lint format bench docs wheel clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -30,7 +30,13 @@ demo: setup ## raw text to an aligned chat model on this CPU, under ten minutes;
 
 test: setup ## Rust and Python tests
 	cargo test --locked --quiet --workspace --profile dev-release
-	$(BIN)/python -m pytest -n $(WORKERS) tests
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore tests/browser tests
+
+test-browser: setup ## the pages in a real Chromium (Debian's; installed by root where it is missing); screenshots in target/screenshots
+	$(BIN)/python -m pip install --quiet --group browser
+	@command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } || true
+	$(BIN)/python -m pytest tests/browser
 
 lint: setup ## formatting, clippy, ruff, mypy strict, the stub proven, the floors
 	cargo fmt --all --check

@@ -11,6 +11,7 @@ from typing_extensions import disjoint_base
 
 __all__ = [
     "PATTERNS",
+    "ChatShape",
     "RowLoader",
     "TokenStore",
     "TokenWriter",
@@ -23,9 +24,11 @@ __all__ = [
     "dedup_contamination",
     "dedup_exact",
     "dedup_minhash",
+    "dedup_signatures",
     "dedup_substrings",
     "extract_page",
     "identify_languages",
+    "prepare_chats",
 ]
 
 __version__: str
@@ -116,6 +119,29 @@ class TokenizerTrainer:
     def characters(self) -> TokenizerState: ...
     def words(self, vocab_size: int) -> TokenizerState: ...
 
+# What a message says: its number, and trimmings: side ("left", "right", "both"), characters (None: white space).
+_Said: TypeAlias = tuple[int, Sequence[tuple[str, str | None]]]
+
+@final
+class ChatShape:
+    """What a chat template writes for messages of given roles."""
+
+    def __new__(
+        cls,
+        num_messages: int,
+        pieces: Sequence[tuple[int | None, Sequence[str | _Said], bool]],
+        guards: Sequence[tuple[_Said, str, str]],
+    ) -> Self: ...
+
+def prepare_chats(
+    state: TokenizerState,
+    shapes: Sequence[ChatShape],
+    which: npt.NDArray[np.uint32],
+    texts: _Texts,
+    num_threads: int | None = None,
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Ids, targets, offsets, held."""
+
 # --- cleaning ---
 
 def extract_page(
@@ -124,41 +150,45 @@ def extract_page(
     """Text, Markdown, title, author, date, language, url, licence."""
 
 def clean_texts(
-    texts: _Texts, rules: Sequence[tuple[str, Sequence[tuple[str, float]]]], num_threads: int | None
+    texts: _Texts,
+    rules: Sequence[tuple[str, Sequence[tuple[str, float]]]],
+    num_threads: int | None,
+    progress: Callable[[int], object] | None,
 ) -> tuple[list[str], npt.NDArray[np.bool_], list[str | None], dict[str, int]]:
     """Texts, keep, reasons, changes."""
 
-def identify_languages(texts: _Texts, num_threads: int | None) -> tuple[list[str], npt.NDArray[np.float32]]:
+def identify_languages(
+    texts: _Texts, num_threads: int | None, progress: Callable[[int], object] | None
+) -> tuple[list[str], npt.NDArray[np.float32]]:
     """BCP 47 tags, confidences."""
 
 # --- dedup ---
 
+# Threads, progress, memory in bytes, folder.
+_How: TypeAlias = tuple[int | None, Callable[[int], object] | None, int | None, Path | None]
+
 def dedup_exact(
-    texts: _Texts, unit: str, num_threads: int | None
+    texts: _Texts, unit: str, how: _How
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Keep, cluster, spans."""
 
 def dedup_minhash(
-    texts: _Texts,
-    num_perm: int,
-    bands: int,
-    rows: int,
-    ngram: int,
-    threshold: float,
-    seed: int,
-    num_threads: int | None,
+    texts: _Texts, num_perm: int, bands: int, rows: int, ngram: int, threshold: float, seed: int, how: _How
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Keep, cluster, twin, similarity."""
 
-def dedup_substrings(texts: _Texts, min_bytes: int, num_threads: int | None) -> npt.NDArray[np.int64]:
+def dedup_signatures(texts: _Texts, num_perm: int, ngram: int, seed: int, how: _How) -> npt.NDArray[np.uint32]:
+    """uint32[N, num_perm]."""
+
+def dedup_substrings(texts: _Texts, min_bytes: int, how: _How) -> npt.NDArray[np.int64]:
     """Spans: document, start, end."""
 
 def dedup_contamination(
-    texts: _Texts, against: _Texts, ngram: int, num_threads: int | None
+    texts: _Texts, against: _Texts, ngram: int, how: _How
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Overlap, hits (document, start, end, evaluation text), too short."""
 
-def cut_spans(texts: _Texts, spans: npt.NDArray[np.int64], num_threads: int | None) -> list[str]: ...
+def cut_spans(texts: _Texts, spans: npt.NDArray[np.int64], how: _How) -> list[str]: ...
 
 # --- packing ---
 

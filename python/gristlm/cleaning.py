@@ -6,7 +6,7 @@ string array (pyarrow, Polars; nothing is copied on the way in), release the GIL
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,7 +96,11 @@ def extract_text(html: str | bytes, url: str | None = None, *, max_bytes: int = 
 
 
 def clean(
-    texts: _Texts, *, rules: Sequence[RuleLike] = ("encoding", "unicode"), num_threads: int | None = None
+    texts: _Texts,
+    *,
+    rules: Sequence[RuleLike] = ("encoding", "unicode"),
+    num_threads: int | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> CleanResult:
     """Returns the texts after `rules`, which of them stay, and why the others do not.
 
@@ -112,21 +116,25 @@ def clean(
         texts: N texts.
         rules: Names, or `(name, {threshold: value})` to change thresholds. The default repairs and drops nothing.
         num_threads: None for all cores. The result does not depend on it.
+        progress: Called about twenty times a second with the bytes of text done so far.
 
     Raises:
         InputError: A rule or threshold does not exist (the nearest is named), or a value is negative or not finite.
     """
-    return CleanResult(*_core.clean_texts(texts, [_spec(rule) for rule in _listed(rules)], num_threads))
+    return CleanResult(*_core.clean_texts(texts, [_spec(rule) for rule in _listed(rules)], num_threads, progress))
 
 
-def identify_language(texts: _Texts, *, num_threads: int | None = None) -> LanguageResult:
+def identify_language(
+    texts: _Texts, *, num_threads: int | None = None, progress: Callable[[int], object] | None = None
+) -> LanguageResult:
     """Returns the language of each text by its script and trigrams: 70 languages, the first 4 KiB of each text.
 
     Args:
         texts: N texts.
         num_threads: None for all cores. The result does not depend on it.
+        progress: Called about twenty times a second with the bytes of text done so far.
     """
-    return LanguageResult(*_core.identify_languages(texts, num_threads))
+    return LanguageResult(*_core.identify_languages(texts, num_threads, progress))
 
 
 def _listed(rules: Sequence[RuleLike]) -> Iterable[RuleLike]:

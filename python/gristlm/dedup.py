@@ -2,13 +2,23 @@
 
 Everything here is the Rust core behind typed results; numpy is all it needs. Bulk calls take `list[str]` or any Arrow
 string array (pyarrow, Polars; nothing is copied on the way in), release the GIL, use all cores unless told otherwise,
-and give the same result on any number of them. Spans are bytes of the text's UTF-8, at character boundaries.
+and give the same result on any number of them. Ctrl-C ends a call within a moment; `progress`, where given, is called
+about twenty times a second with the bytes of text done so far (of all passes together).
+
+`memory` (bytes) bounds what a call holds beside the texts, but for some 30 bytes for each of them; what does not fit
+lies in `folder`, or in a temporary one. The result does not depend on it. With texts in a mapped file (an Arrow IPC file
+opened with `pyarrow.memory_map`) the corpus may be larger than memory. Spans are bytes of the text's UTF-8, at
+character boundaries.
 """
 
 from __future__ import annotations
 
+import contextlib
 import operator
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gristlm import _core
@@ -18,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gristlm._core import _Texts
+    from gristlm._core import _How, _Texts
 
 __all__ = [
     "ContaminationResult",
@@ -30,8 +40,13 @@ __all__ = [
     "cut",
     "exact",
     "minhash",
+    "signatures",
     "substrings",
 ]
+
+Progress = Callable[[int], object]
+MIN_MEMORY = 1_000_000
+"""The least `memory` that a call takes, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +100,13 @@ class ContaminationResult:
 
 
 def exact(
-    texts: _Texts, *, unit: Literal["document", "paragraph", "line"] = "document", num_threads: int | None = None
+    texts: _Texts,
+    *,
+    unit: Literal["document", "paragraph", "line"] = "document",
+    num_threads: int | None = None,
+    memory: int | None = None,
+    folder: Path | str | None = None,
+    progress: Progress | None = None,
 ) -> ExactResult:
     """Returns which texts stay when each document, paragraph or line may stand once: the first one stays.
 
@@ -96,11 +117,17 @@ def exact(
         texts: N texts.
         unit: What is compared.
         num_threads: None for all cores.
+        memory: Bytes to hold beside the texts; None for as many as it takes.
+        folder: Where the rest goes; None for a temporary folder.
+        progress: Called with the bytes done.
 
     Raises:
         InputError: `unit` is none of the three.
+        StorageError: `folder` cannot be written.
+        DamagedArtifactError: a file in it changed under the call; names it.
     """
-    return ExactResult(*_core.dedup_exact(texts, unit, num_threads))
+    with _room(num_threads, memory, folder, progress) as how:
+        return ExactResult(*_core.dedup_exact(texts, unit, how))
 
 
 def minhash(
@@ -113,6 +140,9 @@ def minhash(
     threshold: float = 0.8,
     seed: int = 0,
     num_threads: int | None = None,
+    memory: int | None = None,
+    folder: Path | str | None = None,
+    progress: Progress | None = None,
 ) -> MinHashResult:
     """Returns which texts stay when no two that are similar may, by MinHash and LSH with every candidate verified.
 
@@ -120,7 +150,10 @@ def minhash(
     Jaccard similarity of at least `threshold` with it. The similarity is that of the sets of runs of `ngram` tokens; a
     token is a piece between white space, and each character in scripts without spaces (Chinese, Japanese, Thai, …). A
     text with fewer tokens is one run; texts without tokens equal each other. Two texts of similarity s share a band
-    with probability 1 - (1 - s^rows)^bands.
+    with probability 1 - (1 - s^rows)^bands. Of the kept texts that share one band, the first 1,000 are compared.
+
+    A call that was killed, made again with the same texts and the same `folder`, goes on where it was; the files there
+    can be removed once it returned.
 
     Args:
         texts: N texts.
@@ -131,35 +164,86 @@ def minhash(
         threshold: Above 0, at most 1.
         seed: Of the permutations, 0 to 2^64 - 1.
         num_threads: None for all cores.
+        memory: Bytes to hold beside the texts; None for as many as it takes.
+        folder: Where the rest goes; None for a temporary folder.
+        progress: Called with the bytes done.
 
     Raises:
         InputError: A number is out of range, or `bands * rows` is more than `num_perm`.
+        StorageError: `folder` cannot be written.
+        DamagedArtifactError: a file in `folder` is not what was written; names it.
     """
     num_perm, bands, rows = _count("num_perm", num_perm), _count("bands", bands), _count("rows", rows)
     ngram, seed, threshold = _count("ngram", ngram), _count("seed", seed), _fraction("threshold", threshold)
-    return MinHashResult(*_core.dedup_minhash(texts, num_perm, bands, rows, ngram, threshold, seed, num_threads))
+    with _room(num_threads, memory, folder, progress) as how:
+        return MinHashResult(*_core.dedup_minhash(texts, num_perm, bands, rows, ngram, threshold, seed, how))
 
 
-def substrings(texts: _Texts, *, min_bytes: int = 200, num_threads: int | None = None) -> SpanResult:
+def signatures(
+    texts: _Texts,
+    *,
+    num_perm: int = 112,
+    ngram: int = 5,
+    seed: int = 0,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> NDArray[np.uint32]:
+    """Returns uint32[N, num_perm]: the MinHash signatures that `minhash` compares, for pipelines of one's own.
+
+    The share of equal numbers in two rows estimates the Jaccard similarity of their texts. A text without tokens has
+    2^32 - 1 everywhere.
+
+    Args:
+        texts: N texts.
+        num_perm: Permutations.
+        ngram: Tokens in a run, as in `minhash`.
+        seed: Of the permutations.
+        num_threads: None for all cores.
+        progress: Called with the bytes done.
+
+    Raises:
+        InputError: A number is out of range.
+    """
+    num_perm, ngram, seed = _count("num_perm", num_perm), _count("ngram", ngram), _count("seed", seed)
+    with _room(num_threads, None, None, progress) as how:
+        return _core.dedup_signatures(texts, num_perm, ngram, seed, how)
+
+
+def substrings(
+    texts: _Texts,
+    *,
+    min_bytes: int = 200,
+    num_threads: int | None = None,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> SpanResult:
     """Returns the spans whose every `min_bytes` bytes stood before, in an earlier text or earlier in the same one.
 
-    Cutting them leaves the first copy. By a suffix array, which takes ten times the size of the text in memory and
-    holds 2 GiB of text at most. 200 bytes are about the 50 tokens of Lee et al. 2022 ("Deduplicating Training Data
-    Makes Language Models Better").
+    Cutting them leaves the first copy. By rolling hashes, made sure of byte by byte. 200 bytes are about the 50 tokens
+    of Lee et al. 2022 ("Deduplicating Training Data Makes Language Models Better").
 
     Args:
         texts: N texts.
         min_bytes: Length of a repetition that counts, in bytes of UTF-8.
         num_threads: None for all cores.
+        memory: Bytes to hold beside the texts: less memory, more passes over them. None takes about eight times their
+            size.
+        progress: Called with the bytes done.
 
     Raises:
-        InputError: `min_bytes` is not positive, or there is too much text for one call.
+        InputError: `min_bytes` is not positive, or a text is longer than 4 GiB.
     """
-    return SpanResult(_core.dedup_substrings(texts, _count("min_bytes", min_bytes), num_threads))
+    with _room(num_threads, memory, None, progress) as how:
+        return SpanResult(_core.dedup_substrings(texts, _count("min_bytes", min_bytes), how))
 
 
 def contamination(
-    texts: _Texts, against: _Texts, *, ngram: int = 13, num_threads: int | None = None
+    texts: _Texts,
+    against: _Texts,
+    *,
+    ngram: int = 13,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
 ) -> ContaminationResult:
     """Returns where texts share runs of `ngram` words with evaluation texts, case and punctuation aside.
 
@@ -170,11 +254,13 @@ def contamination(
         against: K evaluation texts.
         ngram: Words in a run. Evaluation texts with fewer are listed in `too_short`.
         num_threads: None for all cores.
+        progress: Called with the bytes done.
 
     Raises:
         InputError: `ngram` is not positive.
     """
-    overlap, hits, too_short = _core.dedup_contamination(texts, against, _count("ngram", ngram), num_threads)
+    with _room(num_threads, None, None, progress) as how:
+        overlap, hits, too_short = _core.dedup_contamination(texts, against, _count("ngram", ngram), how)
     return ContaminationResult(overlap > 0, overlap, hits, too_short)
 
 
@@ -192,7 +278,28 @@ def cut(
         InputError: A span is not inside its text, or not at character boundaries.
     """
     rows = spans.spans if isinstance(spans, (SpanResult, ExactResult)) else spans
-    return _core.cut_spans(texts, rows, num_threads)
+    with _room(num_threads, None, None, None) as how:
+        return _core.cut_spans(texts, rows, how)
+
+
+@contextlib.contextmanager
+def _room(
+    num_threads: int | None, memory: int | None, folder: Path | str | None, progress: Progress | None
+) -> Iterator[_How]:
+    """Yields what every call of the core takes; a temporary folder where one is needed and none is given."""
+    if memory is None:
+        if folder is not None:
+            raise InputError(f"folder is {str(folder)!r} without memory; give memory, the bytes that may be held")
+        yield num_threads, progress, None, None
+        return
+    if (limit := _count("memory", memory)) < MIN_MEMORY:
+        raise InputError(f"memory is {memory}; give at least {MIN_MEMORY:,} bytes")
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        yield num_threads, progress, limit, Path(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="gristlm-dedup-") as temporary:
+        yield num_threads, progress, limit, Path(temporary)
 
 
 def _count(name: str, value: int) -> int:

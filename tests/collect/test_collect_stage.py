@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristlm.collect import CollectConfig, run
-from gristlm.collect import gather as gathering
+from gristlm.collect import batch as batches
 from gristlm.errors import ConfigError, InputError
 from gristlm.runs import artifact
 
@@ -113,7 +113,7 @@ def test_the_result_does_not_depend_on_threads_memory_or_where(tmp_path, folder)
 def test_small_batches_change_nothing(tmp_path, folder, monkeypatch):
     config = CollectConfig(sources=[str(folder)])
     run(config, {}, tmp_path / "a")
-    monkeypatch.setattr(gathering, "MAX_BATCH_DOCUMENTS", 3)
+    monkeypatch.setattr(batches, "MAX_BATCH_ITEMS", 3)
     run(config, {}, tmp_path / "b")
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
@@ -122,11 +122,11 @@ def test_small_batches_change_nothing(tmp_path, folder, monkeypatch):
 def test_a_run_that_was_cut_off_goes_on(tmp_path, folder, monkeypatch, fail_at):
     (folder / "rows.jsonl").write_text("".join(json.dumps({"text": essay(seed)}) + "\n" for seed in range(100, 120)))
     config = CollectConfig(sources=[str(folder)], examples_per_reason=2)
-    monkeypatch.setattr(gathering, "MAX_BATCH_DOCUMENTS", 5)
+    monkeypatch.setattr(batches, "MAX_BATCH_ITEMS", 5)
     run(config, {}, tmp_path / "whole")
 
     calls = []
-    real = gathering.clean
+    real = batches.clean
 
     def cut(*arguments, **options):
         calls.append(1)
@@ -134,24 +134,24 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path, folder, monkeypatch, fail_at):
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(gathering, "clean", cut)
+    monkeypatch.setattr(batches, "clean", cut)
     with pytest.raises(KeyboardInterrupt):
         run(config, {}, tmp_path / "cut")
-    monkeypatch.setattr(gathering, "clean", real)
+    monkeypatch.setattr(batches, "clean", real)
     parts = len(list((tmp_path / "cut/work").glob("*.arrow")))
     assert not artifact.is_complete(tmp_path / "cut")
     cleaned = []
-    monkeypatch.setattr(gathering, "clean", lambda texts, **options: cleaned.extend(texts) or real(texts, **options))
+    monkeypatch.setattr(batches, "clean", lambda texts, **options: cleaned.extend(texts) or real(texts, **options))
     run(config, {}, tmp_path / "cut")
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
-    assert len(cleaned) <= 64 - 5 * parts  # what lay in whole parts was not cleaned again
+    assert len(cleaned) <= 65 - 5 * parts  # what lay in whole parts was not cleaned again
 
 
 KILLED = """
 import sys, time
 from pathlib import Path
-from gristlm.collect import CollectConfig, gather, run
-gather.MAX_BATCH_DOCUMENTS = 4
+from gristlm.collect import CollectConfig, batch, gather, run
+batch.MAX_BATCH_ITEMS = 4
 write = gather.write_json
 gather.write_json = lambda path, value: (write(path, value), time.sleep(0.2))
 run(CollectConfig(sources=[sys.argv[1]]), {}, Path(sys.argv[2]))
@@ -176,7 +176,7 @@ def test_kill_9_and_the_same_call_give_the_same_files(tmp_path, folder):
 def test_a_finished_run_is_recognised_and_other_settings_are_refused(tmp_path, folder, monkeypatch):
     config = CollectConfig(sources=[str(folder)])
     first = run(config, {}, tmp_path / "out")
-    monkeypatch.setattr(gathering, "clean", None)
+    monkeypatch.setattr(batches, "clean", None)
     assert run(config, {}, tmp_path / "out") == first
     with pytest.raises(ConfigError, match="heldout_fraction"):
         run(CollectConfig(sources=[str(folder)], heldout_fraction=0.5), {}, tmp_path / "out")

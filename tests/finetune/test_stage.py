@@ -280,7 +280,7 @@ def test_a_checkpoint_that_pads_with_the_end_of_turn_is_refused(checkpoint, data
         ({}, "pairs", InputError, "set method to dpo"),
         ({"method": "dpo"}, "sft", InputError, "set method to sft"),
         ({"method": "dpo"}, "labelled", InputError, "learns preference pairs"),
-        ({"max_seq_len": 12}, "sft", InputError, r"sft\.jsonl:1: truncation would cut the answer"),
+        ({"max_seq_len": 12, "strict": True}, "sft", InputError, r"sft\.jsonl:1: truncation would cut the answer"),
         ({"template": "{% bad %}"}, "sft", InputError, "not valid Jinja"),
         ({"format": "alpaca"}, "sft", InputError, "needs 'instruction'"),
     ],
@@ -317,7 +317,7 @@ def test_rows_left_out_are_counted_with_their_reasons(checkpoint, data, tmp_path
     listed = [json.loads(line) for line in (tmp_path / "out/skipped.jsonl").read_text().splitlines()]
     assert [entry["where"] for entry in listed] == ["pairs.jsonl:6", "pairs.jsonl:4 (chosen)"]
     with pytest.raises(InputError, match=r"pairs\.jsonl:6: "):
-        finetune.run(FinetuneConfig(**DPO), {"checkpoint": checkpoint, "data": path}, tmp_path / "strict")
+        finetune.run(FinetuneConfig(**DPO, strict=True), {"checkpoint": checkpoint, "data": path}, tmp_path / "strict")
 
 
 def test_a_damaged_checkpoint_of_this_run_is_passed_over(checkpoint, data, tmp_path):

@@ -32,6 +32,9 @@ def difference(ours: Model, theirs: torch.nn.Module, length: int = 60) -> float:
             "LlamaForCausalLM",
         ),
         ({"qk_norm": False, "rope_scaling": RopeScaling(kind="linear", factor=4.0)}, "LlamaForCausalLM"),
+        ({"qk_norm": False, "sliding_window": 16, "num_kv_heads": 2}, "MistralForCausalLM"),
+        ({"qk_norm": True, "sliding_window": 16, "window_from_layer": 1}, "Qwen3ForCausalLM"),
+        ({"num_experts": 4, "num_experts_per_token": 2, "expert_d_ff": 32, "head_dim": 16}, "Qwen3MoeForCausalLM"),
     ],
 )
 def test_transformers_reads_ours(tmp_path: Path, fields: dict[str, object], architecture: str) -> None:
@@ -83,7 +86,9 @@ def reference(kind: str, **fields: object) -> torch.nn.Module:
         ("Qwen2", {}),
         ("Qwen3", {"head_dim": 32}),
         ("Mistral", {"sliding_window": None}),
-        ("Mistral", {"sliding_window": 64}),
+        ("Mistral", {"sliding_window": 16}),
+        ("Qwen2", {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}),
+        ("Qwen3Moe", {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "norm_topk_prob": True}),
     ],
 )
 @pytest.mark.parametrize("shard_size", ["5GB", "40KB"])
@@ -93,7 +98,11 @@ def test_we_read_transformers(tmp_path: Path, kind: str, fields: dict[str, objec
     assert (tmp_path / "model.safetensors.index.json").exists() == (shard_size == "40KB")
     ours = Model.from_pretrained(tmp_path)
     assert difference(ours, theirs) <= 1e-4
-    assert ours.config.max_seq_len == (fields.get("sliding_window") or 128)
+    assert ours.config.max_seq_len == 128
+    ours.save_pretrained(tmp_path / "again", max_shard_bytes=40_000 if shard_size == "40KB" else None)
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "again")
+    assert type(again) is type(theirs) or fields == {"sliding_window": None}
+    assert difference(ours, again) <= 1e-4
 
 
 def test_an_uncomputed_architecture_is_refused(tmp_path: Path) -> None:

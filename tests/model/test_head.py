@@ -51,7 +51,7 @@ def test_summed_loss_equals_the_whole(z_loss: float) -> None:
 def test_logits_never_exist_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     plain = head._logits
-    monkeypatch.setattr(head, "_logits", lambda x, weight: seen.append(len(x)) or plain(x, weight))
+    monkeypatch.setattr(head, "_logits", lambda x, weight, cap: seen.append(len(x)) or plain(x, weight, cap))
     monkeypatch.setattr(head, "CHUNK_LOGITS", 64 * 97)
     model, ids = tiny_model(), random_ids(4, 100)
     model.token_logprobs(ids, ids).sum().backward()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_models import tiny_model
 
 from gristlm.errors import InputError, TrainingError
-from gristlm.model import Model, generation
+from gristlm.model import Model, generation_engine
 from gristlm.model.sampling import row_key, uniforms
 
 MODEL = tiny_model(num_kv_heads=2, eos_token_ids=(3,))
@@ -66,11 +66,11 @@ def test_neighbours_and_cache_size_change_nothing(lengths: list[int], n: int, ca
     prompts = [[(7 * i + j) % 97 for j in range(length)] for i, length in enumerate(lengths)]
     seeds = [seed + i for i in range(len(prompts))]
     together = MODEL.generate(prompts, max_new_tokens=12, n=n, seed=seeds)
-    budget, generation.CACHE_BYTES = generation.CACHE_BYTES, cache_rows * 52 * 2 * 2 * 2 * 16 * 4
+    budget, generation_engine.CACHE_BYTES = generation_engine.CACHE_BYTES, cache_rows * 52 * 2 * 2 * 2 * 16 * 4
     try:
         crowded = MODEL.generate(prompts, max_new_tokens=12, n=n, seed=seeds)
     finally:
-        generation.CACHE_BYTES = budget
+        generation_engine.CACHE_BYTES = budget
     alone = [
         MODEL.generate([prompt], max_new_tokens=12, n=n, seed=one)[0]
         for prompt, one in zip(prompts, seeds, strict=True)

@@ -138,7 +138,6 @@ def test_the_tokens_of_an_answer_come_with_their_logprobs(api: Any, checkpoint: 
         ({"top_p": 0}, 400, "top_p"),
         ({"tools": [{"type": "function"}]}, 400, "tools"),
         ({"response_format": {"type": "json_object"}}, 400, "response_format"),
-        ({"stream": True, "logprobs": True}, 400, "logprobs"),
         ({"stop": ["a"] * 5}, 400, "stop"),
     ],
 )
@@ -191,11 +190,11 @@ def test_a_client_that_leaves_stops_its_answer(slow: Any, stream: bool) -> None:
         else:
             with pytest.raises(httpx.ReadTimeout):
                 client.post("/v1/chat/completions", json=body)
-    until(lambda: engine.model.made > 0)
+    until(lambda: engine.batch.made > 0)
     time.sleep(0.3)
-    made = engine.model.made
+    made = engine.batch.made
     time.sleep(0.3)
-    assert engine.model.made == made < 100
+    assert engine.batch.made == made < 100
 
 
 def test_a_short_answer_does_not_wait_for_a_long_one(slow: Any) -> None:
@@ -226,10 +225,10 @@ def test_too_many_requests_are_sent_away_and_the_rest_is_answered(slow: Any) -> 
 
 def test_a_model_that_breaks_answers_with_an_error_and_lives_on(slow: Any, caplog: pytest.LogCaptureFixture) -> None:
     server, engine = slow
-    engine.model.failing = True
+    engine.batch.failing = True
     assert ask(server).status_code == 500
     assert "the model broke" in ask(server, stream=True).text
-    engine.model.failing = False
+    engine.batch.failing = False
     assert ask(server).status_code == 200
     assert "the model broke" in caplog.text
 
@@ -244,3 +243,28 @@ def test_the_queue_is_bounded(slow: Any) -> None:
             accepted += 1
     gate.set()
     assert QUEUE_LENGTH <= accepted <= QUEUE_LENGTH + MAX_ACTIVE
+
+
+def test_streamed_logprobs_and_echo_are_those_of_the_whole(api: Any) -> None:
+    for path, extra in (
+        ("/v1/chat/completions", {"logprobs": True, "top_logprobs": 2}),
+        ("/v1/completions", {"prompt": "Number", "logprobs": 2, "echo": True}),
+    ):
+        whole = ask(api, path, **extra).json()["choices"][0]
+        choices = [event["choices"][0] for event in events(ask(api, path, stream=True, **extra).text)]
+        assert choices[-1]["logprobs"] == whole["logprobs"]
+        assert whole["logprobs"] is not None
+        if "chat" not in path:
+            assert "".join(choice["text"] for choice in choices) == whole["text"]
+
+
+def test_requests_are_made_in_one_batch(slow: Any) -> None:
+    server, engine = slow
+    begun = time.monotonic()
+    threads = [threading.Thread(target=lambda: ask(server, max_tokens=25)) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert engine.batch.made >= 16 * 25
+    assert time.monotonic() - begun < 16 * 25 * 0.02 / 2  # one after the other they would take twice this

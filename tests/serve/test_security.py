@@ -140,7 +140,7 @@ def test_the_pages_ask_for_nothing_from_elsewhere_and_never_write_html() -> None
     from gristlm.serve.pages import FOLDER
 
     for file in FOLDER.iterdir():
-        text = file.read_text()
+        text = file.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, not an address
         assert "//" not in text.replace("// ", "").replace("//#", ""), file
         for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " on" + "click="):
             assert forbidden not in text, file

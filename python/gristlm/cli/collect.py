@@ -18,13 +18,19 @@ def collect(
     output: Output,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SOURCE]...", help="Files or folders; none means the Python on this machine."),
+        typer.Argument(metavar="[SOURCE]...", help="Files, folders or web sites; none: the Python on this machine."),
     ] = None,
     licences: Annotated[
         str | None, typer.Option("--licences", help='Keep only these, e.g. "cc-by-4.0,mit,public-domain".')
     ] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Memory that deduplication may use, e.g. 2GB.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first document that cannot be read.")] = False,
+    opt_out: Annotated[
+        str | None, typer.Option("--opt-out", help="A list of domains, URLs and ids that are never fetched or kept.")
+    ] = None,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Read web sites on this machine and private networks; for tests.")
+    ] = False,
     config: ConfigFile = None,
     seed: Seed = None,
     num_threads: NumThreads = None,
@@ -36,7 +42,13 @@ def collect(
     from gristlm.collect import run
 
     names = None if licences is None else json.dumps([name.strip() for name in licences.split(",") if name.strip()])
-    keys = {"collect.licences": names, "collect.memory": memory, "collect.strict": "true" if strict else None}
+    keys = {
+        "collect.licences": names,
+        "collect.memory": memory,
+        "collect.strict": "true" if strict else None,
+        "collect.opt_out": None if opt_out is None else json.dumps([opt_out]),
+        "collect.web.allow_private": "true" if allow_private else None,
+    }
     whole, plain = settings(
         context, config, "collect", arguments=sources or (), keys=keys, seed=seed, num_threads=num_threads
     )

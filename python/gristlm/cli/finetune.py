@@ -16,11 +16,14 @@ from gristlm.runs.layout import find_checkpoint
 def finetune(
     context: typer.Context,
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="The model to start from: a checkpoint or a run.")],
-    data: Annotated[Path, typer.Option("--data", help="Conversations or preference pairs (JSONL, JSON or Parquet).")],
+    data: Annotated[
+        str, typer.Option("--data", help="Conversations or preferences: JSONL, JSON, Parquet, or hub:OWNER/NAME:SPLIT.")
+    ],
     output: Output,
     heldout_data: Annotated[
-        Path | None, typer.Option("--heldout-data", help="The same, held out, to measure on.")
+        str | None, typer.Option("--heldout-data", help="The same, held out, to measure on.")
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be trained on.")] = False,
     config: ConfigFile = None,
     seed: Seed = None,
     num_threads: NumThreads = None,
@@ -30,9 +33,21 @@ def finetune(
     Settings: --finetune.epochs=2 --finetune.learning_rate=1e-4 …; all of them: gristlm config schema finetune
     """
     from gristlm.finetune import run
+    from gristlm.finetune.hub import PREFIX, fetch
 
-    table = settings(context, config, "finetune", seed=seed, num_threads=num_threads)[0].finetune
+    table = settings(
+        context,
+        config,
+        "finetune",
+        keys={"finetune.strict": "true" if strict else None},
+        seed=seed,
+        num_threads=num_threads,
+    )[0].finetune
     assert table is not None, "settings fills the tables it is asked for"
-    heldout = {} if heldout_data is None else {"heldout_data": heldout_data}
-    run(table, {"checkpoint": find_checkpoint(checkpoint), "data": data, **heldout}, output)
+    files = {
+        name: fetch(given, output / "fetched" / f"{name}.parquet") if given.startswith(PREFIX) else Path(given)
+        for name, given in (("data", data), ("heldout_data", heldout_data))
+        if given is not None
+    }
+    run(table, {"checkpoint": find_checkpoint(checkpoint), **files}, output)
     wrote(output / "final")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +14,50 @@ from gristlm.cli.verb import verb, wrote
 from gristlm.errors import ConfigError, missing_extra
 from gristlm.runs.files import write_atomic
 from gristlm.runs.layout import find_checkpoint
+
+if TYPE_CHECKING:
+    from gristlm.serve.label.pairs import Pair
+    from gristlm.serve.label.project import Project
+
+
+class Role(enum.StrEnum):
+    """What somebody may do."""
+
+    annotator = "annotator"
+    manager = "manager"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Queue:
+    """What the project is filled from, and in which order."""
+
+    pairs_file: Path | None
+    gold: Path | None
+    rollouts: Path | None
+    limit: int
+    reward_models: tuple[Path, ...]
+    guidelines: Path | None
+
+    def pairs(self) -> list[Pair]:
+        from gristlm.serve.label.pairs import read_gold, read_pairs
+        from gristlm.serve.label.queue import rollout_pairs
+
+        found = read_pairs(self.pairs_file) if self.pairs_file is not None else []
+        found += read_gold(self.gold) if self.gold is not None else []
+        return found + (rollout_pairs(self.rollouts, limit=self.limit) if self.rollouts is not None else [])
+
+    def order(self, project: Project) -> None:
+        if self.guidelines is not None:
+            try:
+                project.set_guidelines(self.guidelines.read_text(encoding="utf-8"))
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"--guidelines {self.guidelines} cannot be read as UTF-8 text: {error}") from None
+        if self.reward_models:
+            from gristlm.rlhf import RewardModel
+            from gristlm.serve.label.queue import prioritise_by_disagreement
+
+            scorers = [RewardModel.from_pretrained(folder).score for folder in self.reward_models]
+            print(f"{prioritise_by_disagreement(project, scorers):,} pairs ordered by disagreement", flush=True)
 
 
 @verb
@@ -32,6 +78,23 @@ def label(
             help="JSONL of prompts for --models; by default the run's held-out prompts, else a dozen of our own.",
         ),
     ] = None,
+    gold: Annotated[
+        Path | None,
+        typer.Option(
+            "--gold", metavar="FILE", help="Pairs whose right answer is known (chosen, or gold): they test annotators."
+        ),
+    ] = None,
+    rollouts: Annotated[
+        Path | None, typer.Option("--rollouts", metavar="DIR", help="RUN/rlhf/rollouts: best against worst answers.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The most pairs of --rollouts.")] = 200,
+    reward_model: Annotated[
+        list[Path] | None,
+        typer.Option("--reward-model", metavar="DIR", help="Show first the pairs on which these disagree; repeatable."),
+    ] = None,
+    guidelines: Annotated[
+        Path | None, typer.Option("--guidelines", metavar="FILE", help="Markdown that annotators can read.")
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", help="A further name that it may be asked under; repeatable.")
@@ -46,8 +109,12 @@ def label(
             "--add-annotator", metavar="NAME", help="Add one, or change their password (a prompt or GRISTLM_PASSWORD)."
         ),
     ] = None,
+    role: Annotated[
+        Role, typer.Option("--role", help="With --add-annotator: a manager sees and exports everybody's votes.")
+    ] = Role.annotator,
     export: Annotated[
-        Path | None, typer.Option("--export", metavar="FILE", help="Write the votes as preference JSONL and end.")
+        Path | None,
+        typer.Option("--export", metavar="FILE", help="Write the votes (JSONL or Parquet) and end."),
     ] = None,
     all_votes: Annotated[
         bool, typer.Option("--all-votes", help="With --export: every vote, ties and skips too, for analysis.")
@@ -62,23 +129,24 @@ def label(
         raise ConfigError("--add-annotator and --export are two things to do; give one of them")
     try:
         if add_annotator is not None:
-            _add_annotator(project, add_annotator)
+            _add_annotator(project, add_annotator, role)
         elif export is not None:
             _export(project, export, all_votes=all_votes)
         else:
-            _serve(project, models, pairs, prompts, host, tuple(allow_host or ()), port, overlap)
+            made_from = _Queue(pairs, gold, rollouts, limit, tuple(reward_model or ()), guidelines)
+            _serve(project, models, made_from, prompts, host, tuple(allow_host or ()), port, overlap)
     except ModuleNotFoundError as error:
         raise missing_extra(error.name or "fastapi", "serve") from error
 
 
-def _add_annotator(path: Path, name: str) -> None:
+def _add_annotator(path: Path, name: str, role: Role) -> None:
     from gristlm.serve.label.accounts import Accounts
     from gristlm.serve.label.schema import Database
 
     password = os.environ.get("GRISTLM_PASSWORD")
     if password is None:
         password = typer.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True)
-    Accounts(Database(path, create=True)).add(name, str(password))
+    Accounts(Database(path, create=True)).add(name, str(password), role.value)
     print(f"{name} may sign in to {path}", flush=True)
 
 
@@ -88,7 +156,10 @@ def _export(path: Path, file: Path, *, all_votes: bool) -> None:
 
     project = Project(path)
     rows = export.all_votes(project) if all_votes else export.preferences(project)
-    write_atomic(file, export.to_jsonl(rows))
+    if file.suffix == ".parquet":
+        export.to_parquet(rows, file)
+    else:
+        write_atomic(file, export.to_jsonl(rows))
     left_out = len(project.votes()) - len(rows)
     print(
         f"{len(rows):,} {'votes' if all_votes else 'preferences'}"
@@ -100,7 +171,7 @@ def _export(path: Path, file: Path, *, all_votes: bool) -> None:
 def _serve(
     path: Path,
     models: tuple[Path, Path] | None,
-    pairs: Path | None,
+    queue: _Queue,
     prompts: Path | None,
     host: str,
     allow_hosts: tuple[str, ...],
@@ -109,16 +180,16 @@ def _serve(
 ) -> None:
     from gristlm.serve.label.accounts import Accounts
     from gristlm.serve.label.app import access_for, create_app
-    from gristlm.serve.label.pairs import read_pairs
     from gristlm.serve.label.project import Project
     from gristlm.serve.listen import listen
 
     if prompts is not None and models is None:
         raise ConfigError("--prompts are for --models to answer; give --models A B too")
-    given = read_pairs(pairs) if pairs is not None else []
+    given = queue.pairs()
     checkpoints = [find_checkpoint(model) for model in models or ()]
     project = Project(path, create=bool(given or checkpoints), overlap=overlap)
     project.add(given)
+    queue.order(project)
     maker = None
     if models is not None:
         from gristlm.serve.label.answering import PairMaker, Speaker, find_prompts

@@ -22,6 +22,9 @@ def serve(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = 8000,
+    feedback: Annotated[
+        Path, typer.Option("--feedback", metavar="DIR", help="Folder for the judgements given on the chat page.")
+    ] = Path("feedback"),
 ) -> None:
     """Serve checkpoints: an OpenAI-compatible API at /v1, and a page to chat on.
 
@@ -30,6 +33,7 @@ def serve(
     try:
         from gristlm.serve.app import create_app
         from gristlm.serve.engine import Engine
+        from gristlm.serve.feedback import Feedback
         from gristlm.serve.listen import listen
         from gristlm.serve.security import Access
     except ModuleNotFoundError as error:
@@ -48,7 +52,7 @@ def serve(
         print(f"serving {', '.join(engines)} at {url}/?token={access.token}", flush=True)
 
     try:
-        listen(create_app(engines, access), host, port, announce)
+        listen(create_app(engines, access, Feedback(feedback)), host, port, announce)
     finally:
         for engine in engines.values():
             engine.close()

@@ -17,6 +17,14 @@ _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\b\x1b")) + b"\x7f"
 _MAX_CONTROL_SHARE = 0.005
 _MAX_CONTROLS = 2  # a short text may have a stray one
 _MAX_BROKEN_SHARE = 0.1
+_HIGH = bytes(range(128, 256))
+_MIN_FOREIGN_SHARE = 0.3
+_MIN_FOREIGN = 16
+_GUESSED_BYTES = 16_384
+_FOREIGN = [
+    "cp1251", "koi8_r", "iso8859_5", "cp866", "cp1253", "iso8859_7", "cp1255", "cp1256",
+    "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr",
+]  # fmt: skip
 
 
 class BinaryFileError(ValueError):
@@ -36,7 +44,8 @@ def decode(content: bytes) -> Decoded:
 
     In this order (ours, because UTF-8 is hardly ever valid by accident and every byte is valid Latin-1): a byte order
     mark decides; NUL bytes or many control characters mean binary; valid UTF-8 is UTF-8; so is text of which less than
-    a tenth of the non-ASCII characters is broken (a torn file), with U+FFFD for those; then Windows-1252, then Latin-1.
+    a tenth of the non-ASCII characters is broken (a torn file), with U+FFFD for those; then what
+    charset-normalizer finds where a third of the letters are not ASCII, then Windows-1252, then Latin-1.
 
     Raises:
         BinaryFileError: it is binary.
@@ -63,7 +72,26 @@ def _decode(content: bytes) -> tuple[str, str]:
     broken = text.count("\N{REPLACEMENT CHARACTER}")
     if broken < _MAX_BROKEN_SHARE * sum(1 for character in text if character > "\x7f"):
         return text, "utf-8"
+    encoding = _guess(head)
     try:
-        return content.decode("windows-1252"), "windows-1252"
+        return content.decode(encoding), encoding
     except UnicodeDecodeError:
-        return content.decode("latin-1"), "latin-1"
+        encoding = "latin-1" if encoding == "windows-1252" else encoding
+        return content.decode(encoding, "replace"), encoding
+
+
+def _guess(head: bytes) -> str:
+    """Returns the older character set of `head`: Windows-1252 where it may be Western, else as charset-normalizer says.
+
+    Western text has few bytes above 127, and a statistical guess among its many look-alikes is often wrong (ours).
+    """
+    high = len(head) - len(head.translate(None, _HIGH))
+    letters = high + sum(1 for byte in head if 65 <= byte <= 122)
+    if high < max(_MIN_FOREIGN, _MIN_FOREIGN_SHARE * letters):
+        return "windows-1252"
+    try:
+        from charset_normalizer import from_bytes
+    except ImportError:
+        return "windows-1252"
+    best = from_bytes(head[:_GUESSED_BYTES], cp_isolation=_FOREIGN, threshold=0.5, enable_fallback=False).best()
+    return "windows-1252" if best is None else best.encoding

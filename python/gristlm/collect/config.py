@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import Field, field_validator
 
+from gristlm.collect.web.settings import WebConfig
 from gristlm.runs.config import StageConfig
 
 Rule = str | tuple[str, dict[str, float]]
@@ -30,10 +32,15 @@ class CollectConfig(StageConfig):
     """Where text comes from, and what is kept of it."""
 
     sources: list[str] = Field(default_factory=list)
-    """Files and folders to read; `python:` or `python:docstrings` (`topics`, `packages`, `code`) for the Python on this
-    machine, which is also what an empty list reads."""
+    """Files, folders, URLs of data (`s3://…`, `hf://…`), data sets of the hub (`hf-dataset:OWNER/NAME`) and web sites
+    (`https://…`) to read; `python:` or `python:docstrings` (`topics`, `packages`,
+    `code`) for the Python on this machine, which is also what an empty list reads."""
     licences: list[str] = Field(default_factory=list)
     """SPDX ids of the licences to keep ("unknown" and "public-domain" too), case ignored; empty keeps all."""
+    opt_out: list[str] = Field(default_factory=list)
+    """Files that list domains, URLs and document ids which are never fetched and never kept."""
+    web: WebConfig = Field(default_factory=WebConfig)
+    """How web sites are read."""
     rules: list[Rule] = Field(default_factory=lambda: list[Rule](["encoding", "unicode"]))
     """Cleaning rules for prose, in order, as `gristlm.clean` takes them; source code gets `encoding` and `unicode`."""
     heldout_fraction: float = Field(default=0.05, ge=0.0, lt=1.0)
@@ -42,6 +49,16 @@ class CollectConfig(StageConfig):
     """Jaccard similarity (of word 5-grams) from which a document is a near duplicate; none keeps near duplicates."""
     text_column: str = "text"
     """The column of Parquet, or key of JSON Lines, that holds the text."""
+    columns: dict[Literal["title", "uri", "licence", "language", "id"], str] = Field(default_factory=dict)
+    """The columns, or keys, of rows that hold these, where they are not called so: `{"title": "headline"}`."""
+    languages: list[str] = Field(default_factory=list)
+    """BCP 47 tags of the languages to keep ("en" keeps "en-GB" too), source code aside; empty keeps all."""
+    mimes: list[str] = Field(default_factory=list)
+    """Media types to take from web archives; empty takes HTML and plain text."""
+    statuses: list[int] = Field(default_factory=lambda: [200])
+    """HTTP statuses to take from web archives."""
+    url_pattern: str | None = None
+    """A regular expression; of web archives, only pages in whose address it is found are taken."""
     piece_bytes: int | None = Field(default=32_000, ge=1_000)
     """Longer prose files are cut, between paragraphs, into documents of about this many bytes; none cuts none."""
     max_document_bytes: int = Field(default=10_000_000, ge=1)
@@ -58,6 +75,15 @@ class CollectConfig(StageConfig):
     """About how much memory to use; text that waits for deduplication lies on disk."""
     examples_per_reason: int = Field(default=10, ge=0, le=1000)
     """Examples that report.json shows for each reason for dropping."""
+
+    @field_validator("url_pattern")
+    @classmethod
+    def _is_a_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}; given {value!r}") from error
+        return value
 
     @field_validator("memory")
     @classmethod

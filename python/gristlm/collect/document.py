@@ -11,7 +11,7 @@ import datetime
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 UNKNOWN_LICENCE = "unknown"
 NO_LANGUAGE = "zxx"  # BCP 47: "no linguistic content"; what source code carries
@@ -56,13 +56,34 @@ class Drop:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Task:
+    """A small part of a unit that can be read on another thread, beside others: a file, a page, a member of an archive.
+
+    What it gives takes its place among what the unit yields, so the order never depends on the threads.
+    """
+
+    read: Callable[[], Iterator[Document | Drop]]
+    """Gives its documents. A failure is a `Drop`, not an exception."""
+    bytes: int = 0
+    """About how much memory it holds until it is done."""
+
+
+Item = Document | Drop
+Entry = Document | Drop | Task
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Unit:
     """A part of a source that is read on its own."""
 
     key: str
     """Names the unit within its source; the same on every run."""
-    read: Callable[[], Iterator[Document | Drop]]
+    read: Callable[[], Iterator[Entry]]
     """Reads it from its start. A failure is a `Drop`, not an exception."""
+    bytes: int = 0
+    """The size of its input, 0 where it is not known; what the remaining time is told from."""
+    position: Callable[[], int] | None = None
+    """How many of those bytes have been read by now; None where that cannot be told."""
 
 
 class Source(Protocol):
@@ -75,6 +96,15 @@ class Source(Protocol):
 
     def units(self) -> Iterator[Unit]:
         """Lists the units, in the same order on every run over the same content."""
+        ...
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A source that can tell how much there is to read."""
+
+    def input_bytes(self) -> int:
+        """Returns the sum of its units' `bytes`, 0 where finding it would take long."""
         ...
 
 

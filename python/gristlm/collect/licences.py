@@ -11,6 +11,9 @@ from collections.abc import Collection, Sequence
 
 from gristlm.collect.document import UNKNOWN_LICENCE
 
+PROJECT_GUTENBERG = "LicenseRef-Project-Gutenberg"
+"""The terms of https://www.gutenberg.org/policy/license.html, for books of that library that are under copyright."""
+
 # The identifiers that packages and pages commonly carry (https://spdx.org/licenses); lower case finds the written form.
 # fmt: off
 _WRITTEN = (

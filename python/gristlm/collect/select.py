@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ import pyarrow.parquet as pq
 
 from gristlm import dedup
 from gristlm.collect import split
-from gristlm.collect.config import CollectConfig
+from gristlm.collect.batch import SCHEMA
+from gristlm.collect.config import CollectConfig, size_in_bytes
 from gristlm.collect.document import Drop
-from gristlm.collect.gather import SCHEMA
 from gristlm.collect.report import Tally
 from gristlm.runs.files import atomic_path
 
 SPLITS = ("train", "heldout")
+FINGERPRINTS = (
+    "fingerprints"  # what deduplication lays on disk, in the output while it works; a killed run goes on from it
+)
 
 
 def select(parts: Sequence[Path], config: CollectConfig, tally: Tally, output_dir: Path) -> None:
@@ -31,7 +35,7 @@ def select(parts: Sequence[Path], config: CollectConfig, tally: Tally, output_di
     """
     tables = [pa.ipc.open_file(pa.memory_map(str(part))).read_all() for part in parts]
     whole = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-    duplicates = _duplicates(whole.column("text"), config)
+    duplicates = _duplicates(whole.column("text"), config, output_dir / FINGERPRINTS)
     keep = duplicates.first < 0
     ids = np.array(whole.column("id").to_pylist(), dtype=object)
     held = np.zeros(len(ids), dtype=np.bool_)
@@ -48,6 +52,7 @@ def select(parts: Sequence[Path], config: CollectConfig, tally: Tally, output_di
         start += len(table)
     for shard in shards:
         shard.close()
+    shutil.rmtree(output_dir / FINGERPRINTS, ignore_errors=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +62,21 @@ class _Duplicates:
     similarity: npt.NDArray[np.float32]  # [N]: how alike a near one is
 
 
-def _duplicates(texts: pa.ChunkedArray[Any], config: CollectConfig) -> _Duplicates:
+def _duplicates(texts: pa.ChunkedArray[Any], config: CollectConfig, folder: Path) -> _Duplicates:
     first = np.full(len(texts), -1, dtype=np.int64)
     similarity = np.zeros(len(texts), dtype=np.float32)
+    memory = size_in_bytes(config.memory) // 2  # the rest is for the tables and what Python holds
     if config.near_duplicate_threshold is not None:
-        near = dedup.minhash(texts, threshold=config.near_duplicate_threshold, num_threads=config.num_threads)
+        near = dedup.minhash(
+            texts,
+            threshold=config.near_duplicate_threshold,
+            num_threads=config.num_threads,
+            memory=memory,
+            folder=folder,
+        )
         first[~near.keep] = near.twin[~near.keep]
         similarity = near.similarity
-    exact = dedup.exact(texts, num_threads=config.num_threads)
+    exact = dedup.exact(texts, num_threads=config.num_threads, memory=memory, folder=folder)
     first[~exact.keep] = exact.cluster[~exact.keep]
     return _Duplicates(first, ~exact.keep, similarity)
 

@@ -6,34 +6,64 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from gristlm.collect import python
+from gristlm.collect import hub, python
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.document import Source
 from gristlm.collect.files import FileSource
 from gristlm.collect.files.reading import Limits
-from gristlm.errors import InputError
+from gristlm.collect.files.remote import RemoteSource
+from gristlm.collect.web.source import WebSource
 
+CRAWL = "crawl"
+_SITE = re.compile(r"https?://", re.IGNORECASE)
+# Files that are read as what they hold, not crawled; a packed sitemap is for the crawler.
+_DATA = re.compile(
+    r"\.(?:warc|wet|wat|arc|jsonl|ndjson|json|parquet|csv|tsv|zip|tar|tgz|bz2|zst)(?:\.(?:gz|zst|bz2))?$"
+    r"|(?<!\.xml)(?<!\.txt)\.gz$",
+    re.IGNORECASE,
+)
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def from_config(config: CollectConfig) -> list[Source]:
+def from_config(config: CollectConfig, work: Path) -> list[Source]:
     """Returns the sources of `config.sources`, in order; the Python on this machine where it names none.
+
+    All web sites are one source, last of all; it keeps its state in a folder of `work`.
 
     Raises:
         InputError: one does not exist, or is of a kind that cannot be read.
     """
-    limits = Limits(config.max_document_bytes, config.piece_bytes, config.text_column)
+    limits = Limits(
+        config.max_document_bytes,
+        config.piece_bytes,
+        config.text_column,
+        {str(name): column for name, column in config.columns.items()},
+        tuple(mime.lower() for mime in config.mimes),
+        tuple(config.statuses),
+        re.compile(config.url_pattern) if config.url_pattern else None,
+    )
     found: list[Source] = []
-    paths: list[str] = []
+    sites: list[str] = []
     for name in config.sources or ["python:"]:
         if name.startswith("python:"):
             found += python.sources(name.removeprefix("python:"))
+        elif _is_site(name):
+            sites.append(name)
+        elif name.startswith(hub.PREFIX):
+            spelling = name.removeprefix(hub.PREFIX)
+            found.append(hub.HubSource(spelling, _unique(spelling, found), limits))
         elif _URL.match(name):
-            raise InputError(f"source {name!r} is a URL; give files or folders (download it first), or python:")
+            last = name.rstrip("/").rpartition("/")[2].partition("?")[0]
+            found.append(RemoteSource(name, _unique(last.replace("*", "all"), found), limits))
         else:
-            paths.append(name)
             found.append(FileSource(Path(name), _unique(_name(Path(name)), found), limits))
+    if sites:
+        found.append(WebSource(sites, config.web, work / CRAWL, [Path(file) for file in config.opt_out]))
     return found
+
+
+def _is_site(name: str) -> bool:
+    return bool(_SITE.match(name)) and not _DATA.search(name.partition("?")[0])
 
 
 def _name(path: Path) -> str:

@@ -16,7 +16,7 @@ from gristlm.collect.config import CollectConfig
 from gristlm.collect.gather import gather
 from gristlm.collect.report import Tally
 from gristlm.collect.select import select
-from gristlm.collect.sources import from_config
+from gristlm.collect.sources import CRAWL, from_config
 from gristlm.errors import InputError
 from gristlm.runs import artifact
 from gristlm.runs.artifact import Manifest
@@ -40,8 +40,8 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> 
         ConfigError: `output_dir` holds other work.
         StorageError: the output cannot be written.
     """
-    sources = from_config(config)
-    stage = artifact.begin(output_dir, kind="documents", config=config, inputs=inputs)
+    sources = from_config(config, output_dir)
+    stage = artifact.begin(output_dir, kind="documents", config=config, inputs={**inputs, **_lists(config)})
     if stage.manifest:
         return stage.manifest
     try:
@@ -64,6 +64,7 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> 
         with (output_dir / "metrics.jsonl").open("a") as log:
             log.write(json.dumps(times) + "\n")
         shutil.rmtree(output_dir / WORK)
+        shutil.rmtree(output_dir / CRAWL, ignore_errors=True)
         _summarise(tally, finished - started)
         kept, split = tally.total("kept"), tally.by_name("split")
         return stage.finish(
@@ -77,6 +78,11 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> 
         )
     finally:
         stage.close()
+
+
+def _lists(config: CollectConfig) -> dict[str, Path]:
+    """Returns the opt-out lists as inputs, so that the artifact says which edition of them it honours."""
+    return {f"opt_out{number or ''}": Path(file) for number, file in enumerate(config.opt_out)}
 
 
 def _summarise(tally: Tally, seconds: float) -> None:

@@ -10,14 +10,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gristlm.finetune import losses
+    from gristlm.finetune import lora, losses
     from gristlm.finetune.config import FinetuneConfig
     from gristlm.finetune.data import read
     from gristlm.finetune.environment import render
     from gristlm.finetune.prepared import PackedRows, Prepared, prepare
     from gristlm.finetune.stage import run
+    from gristlm.finetune.writing import write
 
-__all__ = ["FinetuneConfig", "PackedRows", "Prepared", "losses", "prepare", "read", "render", "run"]
+__all__ = ["FinetuneConfig", "PackedRows", "Prepared", "lora", "losses", "prepare", "read", "render", "run", "write"]
 
 _HOMES = {
     "FinetuneConfig": "config",
@@ -27,13 +28,14 @@ _HOMES = {
     "read": "data",
     "render": "environment",
     "run": "stage",
+    "write": "writing",
 }
 
 
 def __getattr__(name: str) -> object:
     try:
-        if name == "losses":
-            value: object = importlib.import_module("gristlm.finetune.losses")
+        if name in ("lora", "losses"):
+            value: object = importlib.import_module(f"gristlm.finetune.{name}")
         elif name in _HOMES:
             value = getattr(importlib.import_module(f"gristlm.finetune.{_HOMES[name]}"), name)
         else:

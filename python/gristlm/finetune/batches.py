@@ -78,7 +78,15 @@ class Batch:
     """int32[n+1] over the flattened batch; None where each row is one conversation."""
     owner: Tensor
     """int64[B x T], the number in this batch of the conversation that each position belongs to."""
-    num_conversations: int
+    starts: list[int]
+    """Where each conversation starts in the flattened batch."""
+    sizes: list[int]
+    """Tokens of each conversation."""
+
+    @property
+    def num_conversations(self) -> int:
+        """How many there are."""
+        return len(self.sizes)
 
     def sums(self, logprobs: Tensor) -> Tensor:
         """Returns float32[num_conversations], the sum over each conversation of float32[B, T]."""
@@ -124,4 +132,6 @@ def lay_out(
         within = slice(start, start + len(ids))
         input_ids[within], labels[within], owner[within] = ids, next_labels(ids, mask), number
     tensors = [torch.from_numpy(array).to(device) for array in (input_ids, labels, owner)]
-    return Batch(tensors[0].view(shape), tensors[1].view(shape), cu_seqlens, tensors[2], len(parts))
+    return Batch(
+        tensors[0].view(shape), tensors[1].view(shape), cu_seqlens, tensors[2], starts.tolist(), sizes.tolist()
+    )

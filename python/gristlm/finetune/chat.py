@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gristlm.errors import InputError
-from gristlm.finetune.environment import GENERATED_OFFSET, render_traced
+from gristlm.finetune.environment import GENERATED_OFFSET, can_trace, render_traced
 from gristlm.finetune.formats import Conversation, Message, Tools
-from gristlm.finetune.traced import TEMPLATE, Traced, message_mark, runs
+from gristlm.finetune.symbolic import Inspected, Probe
+from gristlm.finetune.traced import PLAIN, TEMPLATE, Traced, message_mark, runs
 from gristlm.training.chat_prompt import ChatTemplate
 
 _OURS = (TEMPLATE, chr(GENERATED_OFFSET))
@@ -114,8 +115,30 @@ class Chat:
             InputError: it would be a silent mistake to train on it: the template refuses it, leaves a message out or
                 does not end an answer; a message spells a special token; nothing in it is to be learnt.
         """
+        return self._pieces(conversation, self._render(conversation.messages, tools=conversation.tools))
+
+    def traced_pieces(self, conversation: Conversation, probe: Probe) -> list[Piece]:
+        """Returns the pieces of any conversation of this one's roles, its words as characters of `probe`.
+
+        Raises:
+            Inspected: what the template writes depends on the words in a way that is not traced.
+            InputError: as `pieces`, for every conversation of these roles.
+        """
+        if not can_trace(self.template.jinja):
+            raise Inspected
+        messages = [
+            {**message, "content": probe.text(index, message_mark(index))}
+            for index, message in enumerate(conversation.messages)
+        ]
+        text = self._render(messages)
+        for character, mark in zip(str.__str__(text), text.marks, strict=True):
+            said = probe.variant(character)
+            if (None if said is None else message_mark(said[0])) != _message_of(mark):
+                raise Inspected
+        return self._pieces(dataclasses.replace(conversation, messages=messages), text)
+
+    def _pieces(self, conversation: Conversation, text: Traced) -> list[Piece]:
         messages = conversation.messages
-        text = self._render(messages, tools=conversation.tools)
         extent: dict[str, tuple[int, int]] = {}
         for mark, start, end in runs(text.marks):
             message = chr(ord(mark) % GENERATED_OFFSET)
@@ -142,12 +165,23 @@ class Chat:
         text = self._render(messages, tools=tools, add_generation_prompt=True)
         return _cut(str.__str__(text), self._specials(text), [], self.special_tokens)
 
+    def prompt_ids(self, messages: Sequence[Message], tokenizer: ChatTokenizer) -> list[int]:
+        """Returns `prompt` as ids."""
+        pieces = self.prompt(messages)
+        plain = tokenizer.encode_batch([piece.text for piece in pieces if piece.special < 0])
+        texts = iter(itertools.pairwise(plain.offsets.tolist()))
+        ids: list[int] = []
+        for piece in pieces:
+            ids += [piece.special] if piece.special >= 0 else plain.ids[slice(*next(texts))].tolist()
+        return ids
+
     def _render(
         self, messages: Sequence[Message], tools: Tools | None = None, add_generation_prompt: bool = False
     ) -> Traced:
-        return render_traced(
+        text = render_traced(
             messages, self.template, tools=tools, add_generation_prompt=add_generation_prompt, **self._variables
         )
+        return Traced(str.__str__(text), text.marks) if text.opaque else text
 
     def _check_all_said(self, messages: Sequence[Message], extent: Mapping[str, tuple[int, int]]) -> None:
         for index, message in enumerate(messages):
@@ -230,6 +264,12 @@ class Chat:
                 end = following.end()
             spans.append((region.start(), end))
         return spans
+
+
+def _message_of(mark: str) -> str | None:
+    """Returns the mark of the message that a mark belongs to, None for the template's own and plain text."""
+    own = chr(ord(mark) % GENERATED_OFFSET)
+    return None if own in (TEMPLATE, PLAIN) else own
 
 
 def _targets(conversation: Conversation) -> list[int]:

@@ -64,18 +64,30 @@ class FinetuneConfig(StageConfig):
     """kto: weight of bad answers."""
     length_normalised: bool = False
     """dpo, ipo, hinge, robust, cpo: divide log-probabilities by the answer's tokens (simpo and orpo do, kto never)."""
+    neftune_alpha: float = Field(default=0.0, ge=0)
+    """sft: strength of the noise on embeddings (arXiv 2310.05914 has 5 to 15); 0 is none."""
+    lora_rank: int | None = Field(default=None, ge=1)
+    """Train adapters of this rank and nothing else (arXiv 2106.09685); none trains every weight."""
+    lora_alpha: float | None = Field(default=None, gt=0)
+    """Adapters count lora_alpha / lora_rank; none is 2 x lora_rank."""
+    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    """The projections that get adapters."""
     cache_reference: bool = True
     """Compute the reference's log-probabilities once, keep them on disk; else keep the reference model in memory."""
     template: str | None = None
     """chatml, llama3, qwen3, mistral or a Jinja text; none: the checkpoint's, else the one of its special tokens."""
     format: str | None = None
     """The data's format (`gristlm.finetune.formats`); none detects it."""
-    strict: bool = True
-    """Stop at the first row that cannot be trained on; otherwise leave such rows out and count them."""
+    strict: bool = False
+    """Stop at the first row that cannot be trained on; otherwise name such rows, leave them out and count them."""
     evaluate_every: int | None = Field(default=None, ge=1)
     """Steps between measurements on the held-out data; none measures before and after only."""
     max_heldout: int = Field(default=1000, ge=1)
     """Held-out conversations (or pairs) to measure on, the first ones of the file."""
+    num_samples: int = Field(default=4, ge=0)
+    """Held-out prompts answered greedily at each measurement, kept in samples.jsonl."""
+    max_sample_tokens: int = Field(default=128, ge=1)
+    """The longest of these answers, in tokens."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Steps between checkpoints."""
     keep_last: int = Field(default=2, ge=1)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 from gristlm.errors import InputError, missing_extra
+from gristlm.finetune.symbolic import is_traceable, stands_for_text
 from gristlm.finetune.templates import resolve
 from gristlm.finetune.traced import PLAIN, Traced, concatenate, join, marks_of, message_mark
 from gristlm.training.chat_prompt import ChatTemplate
@@ -110,6 +111,8 @@ def _message(message: Mapping[str, object], mark: str) -> dict[str, object]:
 def _traced(value: object, mark: str) -> object:
     """Returns `value` rebuilt from plain JSON types, its strings carrying `mark`."""
     if isinstance(value, str):
+        if isinstance(value, Traced) and value.opaque:
+            return value
         text = str.__str__(value)
         return Traced(text, mark * len(text))
     if value is None or isinstance(value, bool | int | float):
@@ -200,7 +203,23 @@ def _replace_filter(text: object, old: str, new: str, count: int = -1) -> str:
 
 
 @functools.lru_cache(maxsize=64)
+def can_trace(jinja: str) -> bool:
+    """Returns whether the template can be run over messages whose words are not known (`symbolic.py`)."""
+    return not stands_for_text(jinja) and is_traceable(_environment().parse(jinja))
+
+
+@functools.lru_cache(maxsize=64)
 def _compile(jinja: str) -> jinja2.Template:
+    environment = _environment()
+    try:
+        return environment.from_string(jinja)
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(f"the chat template is not valid Jinja: line {error.lineno}: {error.message}") from error
+    except (jinja2.TemplateError, RecursionError) as error:
+        raise InputError(f"the chat template cannot be used: {error}") from error
+
+
+def _environment() -> _Environment:
     environment = _Environment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
     )
@@ -214,9 +233,4 @@ def _compile(jinja: str) -> jinja2.Template:
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(
         form
     )  # local time, as transformers
-    try:
-        return environment.from_string(jinja)
-    except jinja2.TemplateSyntaxError as error:
-        raise InputError(f"the chat template is not valid Jinja: line {error.lineno}: {error.message}") from error
-    except (jinja2.TemplateError, RecursionError) as error:
-        raise InputError(f"the chat template cannot be used: {error}") from error
+    return environment

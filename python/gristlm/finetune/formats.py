@@ -11,6 +11,10 @@ r"""What a row of training data says, whichever of the usual formats it is writt
 | preference_implicit | `{"chosen": messages, "rejected": messages}`; the prompt is what both begin with |
 | hh | `{"chosen", "rejected"}`, texts of turns that begin `\n\nHuman:` and `\n\nAssistant:` |
 | label | `{"prompt", "completion", "label": true or false}`, or `messages` with a `label` |
+| ranking | `{"prompt", "responses": [text or messages, …]}`, best first, or with `ranks` (1 is best) or `scores` |
+
+Tools stand beside the messages as `tools`, a list of JSON schemas or its JSON text; a call is a message's `tool_calls`,
+or in sharegpt a turn from `function_call` whose value is the JSON of the call.
 
 Plain texts become one user and one assistant message: what is trained here are chat models.
 """
@@ -18,6 +22,8 @@ Plain texts become one user and one assistant message: what is trained here are 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -28,7 +34,7 @@ Tools = Sequence[Mapping[str, object]]
 _ROLES = {
     "system": "system", "developer": "developer", "user": "user", "human": "user",
     "assistant": "assistant", "gpt": "assistant", "model": "assistant",
-    "tool": "tool", "observation": "tool", "function": "function", "ipython": "ipython",
+    "function_call": "assistant", "tool": "tool", "observation": "tool", "function": "function", "ipython": "ipython",
 }  # fmt: skip
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
 
@@ -70,7 +76,26 @@ class Labelled:
     label: bool
 
 
-Example = Conversation | Pair | Labelled
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ranking:
+    """Several answers to one prompt; `ranks[i]` is the place of answer i: the lowest is the best, equal ones tie."""
+
+    where: str
+    prompt: Sequence[Message]
+    answers: Sequence[Sequence[Message]]
+    ranks: Sequence[float]
+    tools: Tools | None = None
+
+    def pairs(self) -> list[Pair]:
+        """Returns every pair of a better and a worse answer (Ouyang et al. 2022, section 3.5)."""
+        return [
+            Pair(f"{self.where} ({i + 1} over {j + 1})", self.prompt, self.answers[i], self.answers[j], self.tools)
+            for i, j in itertools.permutations(range(len(self.answers)), 2)
+            if self.ranks[i] < self.ranks[j] and self.answers[i] != self.answers[j]
+        ]
+
+
+Example = Conversation | Pair | Labelled | Ranking
 
 
 def detect(row: Mapping[str, object]) -> str | None:
@@ -80,6 +105,8 @@ def detect(row: Mapping[str, object]) -> str | None:
         if keys & {"prompt", "conversations", "messages"}:
             return "preference"
         return "hh" if isinstance(row["chosen"], str) else "preference_implicit"
+    if {"prompt", "responses"} <= keys:
+        return "ranking"
     if "label" in keys and (keys >= {"prompt", "completion"} or "messages" in keys):
         return "label"
     for name, needed in (
@@ -198,6 +225,28 @@ def _label(row: Mapping[str, object], where: str) -> Labelled:
     return Labelled(where, dataclasses.replace(conversation, first_target=last), label)
 
 
+def _ranking(row: Mapping[str, object], where: str) -> Ranking:
+    responses = row["responses"]
+    if not isinstance(responses, list) or len(responses) < 2:
+        raise InputError(f"'responses' must be a list of at least two answers; given {_short(responses)}")
+    answers = [_side(answer, "assistant", f"responses[{index}]") for index, answer in enumerate(responses)]
+    stated = next((name for name in ("ranks", "scores") if row.get(name) is not None), None)
+    places = list(range(1, len(answers) + 1)) if stated is None else row[stated]
+    if (
+        not isinstance(places, list)
+        or len(places) != len(answers)
+        or any(isinstance(place, bool) or not isinstance(place, int | float) or place != place for place in places)
+    ):
+        raise InputError(
+            f"{stated!r} must hold one number for each of the {len(answers)} responses; given {places!r:.80}"
+        )
+    ranks = tuple(-place if stated == "scores" else place for place in places)
+    ranking = Ranking(where, _system(row) + _side(row["prompt"], "user", "prompt"), answers, ranks, _tools(row))
+    if not ranking.pairs():
+        raise InputError("no response is ranked above another")
+    return ranking
+
+
 FORMATS: Mapping[str, Callable[[Mapping[str, object], str], Example]] = {
     "messages": _messages,
     "sharegpt": _sharegpt,
@@ -208,6 +257,7 @@ FORMATS: Mapping[str, Callable[[Mapping[str, object], str], Example]] = {
     "preference_implicit": _preference_implicit,
     "hh": _hh,
     "label": _label,
+    "ranking": _ranking,
 }
 
 
@@ -258,6 +308,8 @@ def _message(value: object, name: str) -> Message:
     extra = {
         key: item for key, item in value.items() if key not in ("role", "from", "content", "value") and item is not None
     }
+    if role == "function_call":
+        content, extra = "", {**extra, "tool_calls": _calls(content, name)}
     if content is None and extra.get("tool_calls"):
         content = ""
     if not isinstance(content, str):
@@ -271,6 +323,24 @@ def _message(value: object, name: str) -> Message:
             f"{name} ({known}) is not Unicode text: it has a lone surrogate at character {error.start}"
         ) from None
     return {"role": known, "content": content, **extra}
+
+
+def _calls(text: object, name: str) -> list[object]:
+    """Returns the calls that the JSON of a turn from `function_call` holds."""
+    found = _from_json(text, name)
+    calls = found if isinstance(found, list) else [found]
+    if not calls or not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls):
+        raise InputError(f"{name} (function_call) must be an object with 'name' and 'arguments'; given {_short(text)}")
+    return [{"type": "function", "function": call} for call in calls]
+
+
+def _from_json(value: object, name: str) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} is not JSON: {error}; given {_short(value)}") from None
 
 
 def _joined(parts: list[object], name: str) -> str:
@@ -289,6 +359,8 @@ def _system(row: Mapping[str, object]) -> list[Message]:
 
 def _tools(row: Mapping[str, object]) -> Tools | None:
     tools = row.get("tools")
+    if isinstance(tools, str) and tools.lstrip()[:1] in ("[", ""):
+        tools = _from_json(tools or "[]", "'tools'")
     if not tools:
         return None
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):

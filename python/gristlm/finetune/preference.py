@@ -10,13 +10,14 @@ import copy
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from gristlm.errors import TrainingError
 from gristlm.finetune import losses
@@ -25,6 +26,7 @@ from gristlm.finetune.config import PER_TOKEN, REFERENCE_FREE, FinetuneConfig
 from gristlm.finetune.prepared import Prepared
 from gristlm.finetune.reference import answer_logprobs, cached, content_hash
 from gristlm.finetune.sft import learning_rate, num_steps
+from gristlm.finetune.shared_prompt import PairBatch, can_share, lay_out_pairs
 from gristlm.model import Model
 from gristlm.runs import progress
 from gristlm.training import checkpoint, memory, optimizer
@@ -65,8 +67,13 @@ def train(
     max_seq_len: int,
     tokenizer_dir: Path,
     model_digest: str,
+    trained: checkpoint.Saves | None = None,
+    watch: Callable[[int], None] = lambda step: None,
 ) -> dict[str, object]:
     """Trains `model` in place, resuming what an earlier call left in `stage_dir`; returns the figures before and after.
+
+    `trained` is what is optimised and kept, where that is not the whole model: adapters inside it. `watch` is called
+    with the step at each measurement.
 
     The model as it comes is the reference. With `cache_reference` its log-probabilities are computed once, before the
     first step, and kept in `reference.safetensors`; otherwise a frozen copy of it stays in memory.
@@ -84,6 +91,7 @@ def train(
         if heldout is not None:
             file = stage_dir / "reference_heldout.safetensors"
             heldout_reference = _kept(file, model, heldout, config, max_seq_len, model_digest)
+    trained = model if trained is None else trained
     adamw = optimizer.build(model, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
     log = MetricsLog(stage_dir)
     resumed = checkpoint.latest(stage_dir)
@@ -91,12 +99,16 @@ def train(
         first, before = 1, _measure(model, heldout, heldout_reference, config, max_seq_len)
         log.truncate(-1)
         log.write(0, **before)
+        watch(0)
     else:
-        before = cast("dict[str, float | None]", checkpoint.restore(resumed, model, adamw)["before"])
+        before = cast(
+            "dict[str, float | None]", checkpoint.restore(resumed, cast("nn.Module", trained), adamw)["before"]
+        )
         first = checkpoint.step_of(resumed) + 1
         log.truncate(first - 1)
     after, lengths = before, torch.from_numpy(data.lengths).to(model.device)
     model.train()
+    shared = config.packing and config.method != "kto" and can_share(model)
     with progress.bar(config.method, total_steps) as bar:
         for step in range(first, total_steps + 1):
             started = time.perf_counter()
@@ -107,9 +119,13 @@ def train(
                 sizes, most=config.micro_batch_size, tokens=config.micro_batch_tokens, packing=config.packing
             ):
                 answers = data.units[units[group]].T.ravel()  # all chosen, then all rejected
-                batch = lay_out(
-                    data.prepared, answers, packing=config.packing, max_seq_len=max_seq_len, device=model.device
-                )
+                batch: Batch | PairBatch
+                if shared:
+                    batch = lay_out_pairs(data.prepared, data.units[units[group]], device=model.device)
+                else:
+                    batch = lay_out(
+                        data.prepared, answers, packing=config.packing, max_seq_len=max_seq_len, device=model.device
+                    )
                 logprobs = _sums(model, batch)
                 ref = None
                 if frozen is not None:
@@ -136,13 +152,20 @@ def train(
             measured: dict[str, float | None] = {}
             if last or (config.evaluate_every and step % config.evaluate_every == 0):
                 after = measured = _measure(model, heldout, heldout_reference, config, max_seq_len)
+                watch(step)
             log.write(step, **figures, lr=rate, grad_norm=norm, tokens_per_second=speed, **measured)
             memory.release(step)
             bar.update(step, loss=figures["loss"], accuracy=figures["accuracy"], margin=figures["margin"])
             if last or step % config.checkpoint_every == 0:
                 state = {"before": before}
                 checkpoint.save(
-                    stage_dir, step, model, adamw, tokenizer_dir=tokenizer_dir, state=state, keep_last=config.keep_last
+                    stage_dir,
+                    step,
+                    trained,
+                    adamw,
+                    tokenizer_dir=tokenizer_dir,
+                    state=state,
+                    keep_last=config.keep_last,
                 )
     if first > total_steps:
         after = _measure(model, heldout, heldout_reference, config, max_seq_len)
@@ -164,8 +187,10 @@ def _kept(
     return cached(path, content_hash(model_digest, data.prepared), compute)
 
 
-def _sums(model: Model, batch: Batch) -> Tensor:
+def _sums(model: Model, batch: Batch | PairBatch) -> Tensor:
     with autocast(model.device):
+        if isinstance(batch, PairBatch):
+            return batch.logprobs(model)
         return batch.sums(model.token_logprobs(batch.input_ids, batch.labels, cu_seqlens=batch.cu_seqlens))
 
 

@@ -10,11 +10,13 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from gristlm import _core
 from gristlm.errors import InputError
 from gristlm.finetune.chat import Chat, ChatTokenizer, Piece
 from gristlm.finetune.data import Skipped, reasons
-from gristlm.finetune.formats import Conversation, Labelled, Pair, parse
+from gristlm.finetune.formats import Conversation, Labelled, Pair, Ranking, parse
 from gristlm.finetune.packing import PackedRow, best_fit, row
+from gristlm.finetune.shapes import Shapes
 from gristlm.finetune.templates import choose
 from gristlm.training.chat_prompt import ChatTemplate
 
@@ -90,6 +92,7 @@ def prepare(
     packing: Literal[False] = False,
     strict: bool = True,
     variables: Mapping[str, object] | None = None,
+    num_threads: int | None = None,
 ) -> Prepared: ...
 
 
@@ -103,6 +106,7 @@ def prepare(
     packing: Literal[True],
     strict: bool = True,
     variables: Mapping[str, object] | None = None,
+    num_threads: int | None = None,
 ) -> PackedRows: ...
 
 
@@ -115,6 +119,7 @@ def prepare(
     packing: bool = False,
     strict: bool = True,
     variables: Mapping[str, object] | None = None,
+    num_threads: int | None = None,
 ) -> Prepared | PackedRows:
     """Returns conversations as token ids with the assistant's tokens marked, or packed into rows.
 
@@ -128,6 +133,7 @@ def prepare(
         packing: return `PackedRows`.
         strict: raise at the first row that cannot be used; otherwise leave it out and say so in `.skipped`.
         variables: what else the template reads (`enable_thinking`, …).
+        num_threads: None is all cores. The result is the same on any number.
 
     Raises:
         InputError: the template is broken or gives answers no end of turn; and, naming the row: it is malformed or
@@ -137,49 +143,135 @@ def prepare(
     if max_seq_len is not None and max_seq_len < 2:
         raise InputError(f"max_seq_len must be at least 2; given {max_seq_len}")
     chat = Chat(tokenizer, choose(template, tokenizer.special_tokens), variables)
-    prepared = prepare_with(chat, rows, tokenizer, max_seq_len=max_seq_len, strict=strict)
+    prepared = prepare_with(chat, rows, tokenizer, max_seq_len=max_seq_len, strict=strict, num_threads=num_threads)
     if not packing:
         return prepared
     return PackedRows(prepared, max_seq_len or int(prepared.lengths.max(initial=2)))
 
 
 def prepare_with(
-    chat: Chat, rows: Iterable[Row], tokenizer: ChatTokenizer, *, max_seq_len: int | None, strict: bool
+    chat: Chat,
+    rows: Iterable[Row],
+    tokenizer: ChatTokenizer,
+    *,
+    max_seq_len: int | None,
+    strict: bool,
+    num_threads: int | None = None,
 ) -> Prepared:
     """Returns `prepare`'s conversations for a chat that is already set up."""
     skipped: list[Skipped] = []
-    places: list[int] = []
-    parts: list[tuple[NDArray[np.uint32], NDArray[np.bool_]]] = []
+    places: list[NDArray[np.int64]] = []
+    parts: list[_Part] = []
+    shapes = Shapes(chat)
     numbered = enumerate(rows)
     while chunk := list(itertools.islice(numbered, _AT_ONCE)):
-        kept: list[tuple[int, str, list[Piece]]] = []
-        for place, given in chunk:
-            where = given.where if isinstance(given, Conversation) else f"row {place}"
+        given: list[tuple[int, Conversation]] = []
+        for place, one in chunk:
+            where = one.where if isinstance(one, Conversation) else f"row {place}"
             try:
-                kept.append((place, where, chat.pieces(_conversation(given, where))))
+                given.append((place, _conversation(one, where)))
             except InputError as error:
                 _refuse(where, str(error).removeprefix(f"{where}: "), skipped, strict)
-        for (place, where, _), (ids, mask) in zip(
-            kept, _tokenised([pieces for *_, pieces in kept], tokenizer), strict=True
-        ):
-            why = _fault(mask, max_seq_len)
-            if why:
-                _refuse(where, why, skipped, strict)
-                continue
-            places.append(place)
-            parts.append((ids[:max_seq_len], mask[:max_seq_len]))
-    if not parts:
+        part, faults = _encoded(chat, shapes, [one for _, one in given], tokenizer, num_threads)
+        part, cut = _cut_to(part, max_seq_len)
+        faults |= {index: why for index, why in cut.items() if index not in faults}
+        for index, why in sorted(faults.items()):
+            _refuse(given[index][1].where, why, skipped, strict)
+        kept = np.array([index not in faults for index in range(len(given))], dtype=np.bool_)
+        places.append(np.array([place for place, _ in given], dtype=np.int64)[kept])
+        parts.append(part.only(kept))
+    if not sum(map(len, places)):
         raise InputError(
             "there is nothing to train on: "
             + (f"all rows were left out: {reasons(skipped)}" if skipped else "no rows were given")
         )
+    lengths = np.concatenate([part.lengths for part in parts])
     return Prepared(
-        ids=np.concatenate([ids for ids, _ in parts]),
-        offsets=np.cumsum([0, *(len(ids) for ids, _ in parts)], dtype=np.int64),
-        loss_mask=np.concatenate([mask for _, mask in parts]),
-        rows=np.asarray(places, dtype=np.int64),
+        ids=np.concatenate([part.ids for part in parts]),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        loss_mask=np.concatenate([part.mask for part in parts]),
+        rows=np.concatenate(places),
         skipped=skipped,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Some conversations: ids uint32[T], mask bool[T], lengths int64[N]."""
+
+    ids: NDArray[np.uint32]
+    mask: NDArray[np.bool_]
+    lengths: NDArray[np.int64]
+
+    def only(self, kept: NDArray[np.bool_]) -> _Part:
+        """Returns those conversations of which `kept`, bool[N], is true."""
+        if kept.all():
+            return self
+        tokens = np.repeat(kept, self.lengths)
+        return _Part(self.ids[tokens], self.mask[tokens], self.lengths[kept])
+
+
+def _encoded(
+    chat: Chat, shapes: Shapes, given: list[Conversation], tokenizer: ChatTokenizer, num_threads: int | None
+) -> tuple[_Part, dict[int, str]]:
+    """Returns the conversations as ids, and why some (by their place, without ids) cannot be trained on."""
+    count = len(given)
+    numbers = [shapes.number(one) for one in given] if isinstance(tokenizer, _core.Tokenizer) else [None] * count
+    quick = [index for index, number in enumerate(numbers) if number is not None]
+    ids, mask, offsets = np.empty(0, np.uint32), np.empty(0, np.bool_), np.zeros(1, np.int64)
+    held = np.zeros(len(quick), np.bool_)
+    if quick and isinstance(tokenizer, _core.Tokenizer):
+        texts = [str(message["content"]) for index in quick for message in given[index].messages]
+        which = np.array([numbers[index] for index in quick], dtype=np.uint32)
+        ids, mask, offsets, held = _core.prepare_chats(tokenizer.state, shapes.shapes, which, texts, num_threads)
+        if len(quick) == count and held.all():
+            return _Part(ids, mask, np.diff(offsets)), {}
+    done = {index: number for number, index in enumerate(quick) if held[number]}
+    faults: dict[int, str] = {}
+    slow: dict[int, list[Piece]] = {}
+    for index, one in enumerate(given):
+        if index not in done:
+            try:
+                slow[index] = chat.pieces(one)
+            except InputError as error:
+                faults[index] = str(error).removeprefix(f"{one.where}: ")
+    by_template = dict(zip(slow, _tokenised(list(slow.values()), tokenizer), strict=True))
+    nothing = (np.empty(0, np.uint32), np.empty(0, np.bool_))
+    both = [
+        (ids[slice(*offsets[done[index] : done[index] + 2])], mask[slice(*offsets[done[index] : done[index] + 2])])
+        if index in done
+        else by_template.get(index, nothing)
+        for index in range(count)
+    ]
+    return (
+        _Part(
+            np.concatenate([nothing[0], *(one for one, _ in both)]),
+            np.concatenate([nothing[1], *(one for _, one in both)]),
+            np.array([len(one) for one, _ in both], dtype=np.int64),
+        ),
+        faults,
+    )
+
+
+def _cut_to(part: _Part, max_seq_len: int | None) -> tuple[_Part, dict[int, str]]:
+    """Returns the conversations cut to `max_seq_len`, and why some cannot be trained on or cut."""
+    ends = np.cumsum(part.lengths)
+    starts = ends - part.lengths
+    targets = np.concatenate([[-1], np.flatnonzero(part.mask)])
+    last = targets[np.searchsorted(targets, ends) - 1] - starts  # the last target, below 1 where there is none
+    faults = {
+        int(index): "no trainable token: nothing that the assistant says comes after a first token"
+        for index in np.flatnonzero(last < 1)
+    }
+    if max_seq_len is None or not (part.lengths > max_seq_len).any():
+        return part, faults
+    for index in np.flatnonzero(last >= max_seq_len):
+        faults[int(index)] = (
+            f"truncation would cut the answer: the conversation has {part.lengths[index]} tokens and its last answer "
+            f"ends at token {last[index] + 1}; max_seq_len is {max_seq_len}: raise it, or shorten the row"
+        )
+    kept = np.arange(len(part.ids)) - np.repeat(starts, part.lengths) < max_seq_len
+    return _Part(part.ids[kept], part.mask[kept], np.minimum(part.lengths, max_seq_len)), faults
 
 
 def _conversation(given: Row, where: str) -> Conversation:
@@ -188,6 +280,8 @@ def _conversation(given: Row, where: str) -> Conversation:
         raise InputError(
             "the row is a preference pair; a conversation is needed here (or a method for pairs, such as dpo)"
         )
+    if isinstance(example, Ranking):
+        raise InputError("the row ranks answers; a conversation is needed here (or a method for pairs, such as dpo)")
     if isinstance(example, Labelled):
         raise InputError("the row is a labelled answer; a conversation is needed here (or the method kto)")
     return example
@@ -197,20 +291,6 @@ def _refuse(where: str, why: str, skipped: list[Skipped], strict: bool) -> None:
     if strict:
         raise InputError(f"{where}: {why}")
     skipped.append(Skipped(where, why))
-
-
-def _fault(mask: NDArray[np.bool_], max_seq_len: int | None) -> str:
-    """Returns why a conversation cannot be trained on, "" where it can."""
-    targets = np.flatnonzero(mask)
-    if not len(targets) or targets[-1] == 0:
-        return "no trainable token: nothing that the assistant says comes after a first token"
-    if max_seq_len is not None and targets[-1] >= max_seq_len:
-        return (
-            f"truncation would cut the answer: the conversation has {len(mask)} tokens and its last answer "
-            f"ends at token {targets[-1] + 1}; "
-            f"max_seq_len is {max_seq_len}: raise it, or shorten the row"
-        )
-    return ""
 
 
 def _tokenised(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import torch
+from torch import nn
 
 from gristlm.errors import TrainingError
 from gristlm.finetune.batches import lay_out, split, step_indices
 from gristlm.finetune.config import FinetuneConfig
+from gristlm.finetune.neftune import noisy
 from gristlm.finetune.prepared import Prepared
 from gristlm.finetune.reference import answer_logprobs
 from gristlm.model import Model
@@ -45,8 +48,13 @@ def train(
     *,
     max_seq_len: int,
     tokenizer_dir: Path,
+    trained: checkpoint.Saves | None = None,
+    watch: Callable[[int], None] = lambda step: None,
 ) -> dict[str, object]:
     """Trains `model` in place, resuming what an earlier call left in `stage_dir`; returns the figures before and after.
+
+    `trained` is what is optimised and kept, where that is not the whole model: adapters inside it. `watch` is called
+    with the step at each measurement.
 
     The loss of a step is the mean over all target tokens of its conversations, however they are divided and packed.
 
@@ -54,6 +62,7 @@ def train(
         TrainingError: a loss is not finite; names the step.
     """
     batch_size, total_steps = min(config.global_batch_size, len(data)), num_steps(config, len(data))
+    trained = model if trained is None else trained
     adamw = optimizer.build(model, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
     log = MetricsLog(stage_dir)
     resumed = checkpoint.latest(stage_dir)
@@ -61,8 +70,11 @@ def train(
         first, before = 1, _heldout_loss(model, heldout, config, max_seq_len)
         log.truncate(-1)
         log.write(0, heldout_loss=before)
+        watch(0)
     else:
-        before = cast("float | None", checkpoint.restore(resumed, model, adamw)["heldout_loss_before"])
+        before = cast(
+            "float | None", checkpoint.restore(resumed, cast("nn.Module", trained), adamw)["heldout_loss_before"]
+        )
         first = checkpoint.step_of(resumed) + 1
         log.truncate(first - 1)
     after = before
@@ -81,8 +93,9 @@ def train(
             ]
             targets = sum(int((batch.labels >= 0).sum()) for batch in batches)
             loss = 0.0
-            for batch in batches:
-                with autocast(model.device):
+            for batch, group in zip(batches, groups, strict=True):
+                noise = noisy(model, batch, indices[group], alpha=config.neftune_alpha, seed=config.seed, step=step)
+                with autocast(model.device), noise:
                     part, _ = model.loss(
                         batch.input_ids, batch.labels, cu_seqlens=batch.cu_seqlens, total_tokens=targets
                     )
@@ -99,6 +112,7 @@ def train(
             if last or (config.evaluate_every and step % config.evaluate_every == 0):
                 after = _heldout_loss(model, heldout, config, max_seq_len)
                 log.write(step, loss=loss, lr=rate, grad_norm=norm, tokens_per_second=speed, heldout_loss=after)
+                watch(step)
             else:
                 log.write(step, loss=loss, lr=rate, grad_norm=norm, tokens_per_second=speed)
             memory.release(step)
@@ -106,7 +120,13 @@ def train(
             if last or step % config.checkpoint_every == 0:
                 state = {"heldout_loss_before": before}
                 checkpoint.save(
-                    stage_dir, step, model, adamw, tokenizer_dir=tokenizer_dir, state=state, keep_last=config.keep_last
+                    stage_dir,
+                    step,
+                    trained,
+                    adamw,
+                    tokenizer_dir=tokenizer_dir,
+                    state=state,
+                    keep_last=config.keep_last,
                 )
     if first > total_steps:
         after = _heldout_loss(model, heldout, config, max_seq_len)

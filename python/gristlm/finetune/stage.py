@@ -16,9 +16,11 @@ from gristlm.finetune import preference, sft
 from gristlm.finetune.chat import Chat, ChatTokenizer
 from gristlm.finetune.config import FinetuneConfig
 from gristlm.finetune.data import Rows, read, reasons
-from gristlm.finetune.formats import Conversation, Labelled, Pair
+from gristlm.finetune.formats import Conversation, Labelled, Pair, Ranking
+from gristlm.finetune.lora import inject
 from gristlm.finetune.preference import Answers
 from gristlm.finetune.prepared import Prepared, prepare_with
+from gristlm.finetune.samples import Samples
 from gristlm.finetune.templates import choose
 from gristlm.model import Model
 from gristlm.runs import artifact, progress
@@ -30,6 +32,7 @@ from gristlm.training.chat_prompt import load_template
 
 _INPUTS = ("checkpoint", "data", "heldout_data")
 _TOKENIZER = "tokenizer"
+_NAMED = 3  # rows left out that are printed by name
 _REASONS = 20  # kinds of rows left out that the manifest counts; skipped.jsonl has every row
 _PAD_TOKENS = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>")
 
@@ -84,31 +87,39 @@ def _tune(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path) 
     chat = Chat(tokenizer, template)
     tokenizer_dir = write_tokenizer(output_dir / _TOKENIZER, source, chat, model)
     max_seq_len = min(config.max_seq_len or model.config.max_seq_len, model.config.max_seq_len)
+    lora = None
+    if config.lora_rank is not None:
+        lora = inject(
+            model, rank=config.lora_rank, alpha=config.lora_alpha, targets=config.lora_targets, seed=config.seed
+        )
     rows = read(inputs["data"], format=config.format, strict=config.strict)
     heldout_rows = None
     if "heldout_data" in inputs:
         heldout_rows = read(inputs["heldout_data"], format=config.format, strict=config.strict)
         heldout_rows = Rows(heldout_rows.examples[: config.max_heldout], heldout_rows.format, heldout_rows.skipped)
+    say_format(inputs["data"], rows)
+    watch = Samples(output_dir, model, lora, chat, tokenizer, heldout_rows, config)
     if config.method == "sft":
         data = _conversations(chat, rows, tokenizer, max_seq_len, config)
         heldout = None if heldout_rows is None else _conversations(chat, heldout_rows, tokenizer, max_seq_len, config)
         figures = sft.train(
-            output_dir, model, data, heldout, config, max_seq_len=max_seq_len, tokenizer_dir=tokenizer_dir
-        )
+            output_dir, model, data, heldout, config, max_seq_len=max_seq_len, tokenizer_dir=tokenizer_dir,
+            trained=lora, watch=watch,
+        )  # fmt: skip
         prepared, units = data, len(data)
     else:
         answers = _answers(chat, rows, tokenizer, max_seq_len, config)
         heldout_answers = None if heldout_rows is None else _answers(chat, heldout_rows, tokenizer, max_seq_len, config)
         figures = preference.train(
             output_dir, model, answers, heldout_answers, config, max_seq_len=max_seq_len, tokenizer_dir=tokenizer_dir,
-            model_digest=artifact.describe(source).digest,
+            model_digest=artifact.describe(source).digest, trained=lora, watch=watch,
         )  # fmt: skip
         prepared, units = answers.prepared, len(answers.units)
     skipped = [*rows.skipped, *prepared.skipped]
     if skipped:
         lines = (json.dumps({"where": entry.where, "why": entry.why}, ensure_ascii=False) for entry in skipped)
         write_atomic(output_dir / "skipped.jsonl", "\n".join(lines) + "\n")
-    checkpoint.write_final(output_dir, model, tokenizer_dir=tokenizer_dir)
+    checkpoint.write_final(output_dir, model if lora is None else lora, tokenizer_dir=tokenizer_dir)
     return {
         "format": rows.format,
         "rows": units,
@@ -200,8 +211,9 @@ def _conversations(
 def _answers(chat: Chat, rows: Rows, tokenizer: ChatTokenizer, max_seq_len: int, config: FinetuneConfig) -> Answers:
     """Returns the judged answers; a pair of which one side cannot be used is left out whole."""
     labelled = [example for example in rows.examples if isinstance(example, Labelled)]
-    pairs = [example for example in rows.examples if isinstance(example, Pair)]
-    allowed = len(labelled) + len(pairs) if config.method == "kto" else len(pairs)
+    judged = [example for example in rows.examples if isinstance(example, Pair | Ranking)]
+    pairs = [pair for example in judged for pair in ([example] if isinstance(example, Pair) else example.pairs())]
+    allowed = len(labelled) + len(judged) if config.method == "kto" else len(judged)
     if allowed < len(rows.examples):
         kind = "preference pairs or labelled answers" if config.method == "kto" else "preference pairs"
         raise InputError(
@@ -224,6 +236,15 @@ def _answers(chat: Chat, rows: Rows, tokenizer: ChatTokenizer, max_seq_len: int,
         if not len(units):
             raise InputError(f"no pair has two answers that can be trained on: {reasons(prepared.skipped)}")
     return Answers(prepared, units, good[prepared.rows])
+
+
+def say_format(path: Path, rows: Rows) -> None:
+    """Prints what a file was taken for, and the rows that were left out, the first few by name."""
+    progress.say(f"      {path}: {len(rows.examples):,} rows in the format {rows.format}")
+    for entry in rows.skipped[:_NAMED]:
+        progress.say(f"      left out: {entry.where}: {entry.why}")
+    if len(rows.skipped) > _NAMED:
+        progress.say(f"      left out: {len(rows.skipped) - _NAMED:,} more, see skipped.jsonl")
 
 
 def _report(config: FinetuneConfig, counts: Mapping[str, object]) -> None:

@@ -30,12 +30,18 @@ class Traced(str):
     """A string whose characters carry marks; marks of the wrong length are replaced by `PLAIN`."""
 
     __slots__ = ("marks",)
+    opaque = False
+    """Whether the words are not known yet (`symbolic.py`)."""
     marks: str
 
     def __new__(cls, text: str, marks: str = "") -> Traced:
         traced = super().__new__(cls, text)
         traced.marks = marks if len(marks) == len(text) else PLAIN * len(text)
         return traced
+
+    def combine(self, text: str, marks: str) -> Traced:
+        """Returns a text that this one has gone into."""
+        return Traced(text, marks)
 
     def __str__(self) -> Traced:
         return self
@@ -132,7 +138,9 @@ def marks_of(text: str) -> str:
 def join(separator: str, parts: Iterable[str]) -> Traced:
     """Returns `separator.join(parts)`, traced."""
     pieces = list(parts)
-    return Traced(str.join(separator, pieces), marks_of(separator).join(map(marks_of, pieces)))
+    text, marks = str.join(separator, pieces), marks_of(separator).join(map(marks_of, pieces))
+    unknown = next((piece for piece in (separator, *pieces) if isinstance(piece, Traced) and piece.opaque), None)
+    return Traced(text, marks) if unknown is None else unknown.combine(text, marks)
 
 
 def concatenate(parts: Iterable[str]) -> Traced:

@@ -34,22 +34,39 @@ class Attend(Protocol):
         """Returns [B, T, N, H]."""
 
 
-def causal(layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor) -> Tensor:
-    """Each position attends to itself and what comes before it in its row."""
+def causal(layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor, *, window: int | None = None) -> Tensor:
+    """Each position attends to itself and what comes before it in its row, `window` positions in all (None: all)."""
     del layer
     q, k, v = q_BTNH.transpose(1, 2), k_BTKH.transpose(1, 2), v_BTKH.transpose(1, 2)
+    mask = None
+    if window is not None and window < q.shape[2]:
+        mask = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).tril_().triu_(1 - window)
     return functional.scaled_dot_product_attention(
-        q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
+        q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=q.shape[1] != k.shape[1]
     ).transpose(1, 2)
 
 
-def documents(cu_seqlens: Tensor, shape: tuple[int, int], *, half_precision: bool) -> tuple[Attend, Tensor]:
+@dataclasses.dataclass(frozen=True)
+class Causal:
+    """`causal` with the window of each layer."""
+
+    windows: tuple[int | None, ...]
+
+    def __call__(self, layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor) -> Tensor:
+        """Returns [B, T, N, H]."""
+        return causal(layer, q_BTNH, k_BTKH, v_BTKH, window=self.windows[layer])
+
+
+def documents(
+    cu_seqlens: Tensor, shape: tuple[int, int], *, half_precision: bool, windows: tuple[int | None, ...] | None = None
+) -> tuple[Attend, Tensor]:
     """Returns the attention within documents, and each position's place in its document (int64[B, T]).
 
     Args:
         cu_seqlens: int32[n + 1], ascending from 0 to B x T: where each document of the flattened batch begins and ends.
         shape: (B, T).
         half_precision: queries will be bfloat16 or float16.
+        windows: how many positions each layer attends to (None for a layer: all before it); default: None for every.
 
     Raises:
         InputError: `cu_seqlens` does not cover the batch.
@@ -63,13 +80,13 @@ def documents(cu_seqlens: Tensor, shape: tuple[int, int], *, half_precision: boo
     lengths = np.diff(bounds)
     positions = torch.from_numpy(np.arange(total) - np.repeat(bounds[:-1], lengths)).view(shape).to(cu_seqlens.device)
     if len(lengths) == shape[0] and (lengths == shape[1]).all():
-        return causal, positions
+        return causal if windows is None else Causal(windows), positions
     varlen = _varlen_attn() if half_precision and cu_seqlens.is_cuda else None
     if varlen is not None:
         return _Varlen(
-            varlen, torch.from_numpy(bounds.astype(np.int32)).to(cu_seqlens.device), int(lengths.max())
+            varlen, torch.from_numpy(bounds.astype(np.int32)).to(cu_seqlens.device), int(lengths.max()), windows
         ), positions
-    return _Grouped.of(bounds, cu_seqlens.device), positions
+    return _Grouped.of(bounds, cu_seqlens.device, windows), positions
 
 
 def _bucket(length: int) -> int:
@@ -92,9 +109,12 @@ class _Grouped:
     """int64[P]: the flat position that each padded position copies (a pad copies its document's first)."""
     places: Tensor
     """int64[S]: where each flat position is among the padded ones."""
+    windows: tuple[int | None, ...] | None
 
     @staticmethod
-    def of(bounds: np.ndarray[Any, np.dtype[np.int64]], device: torch.device) -> _Grouped:
+    def of(
+        bounds: np.ndarray[Any, np.dtype[np.int64]], device: torch.device, windows: tuple[int | None, ...] | None
+    ) -> _Grouped:
         starts, lengths = bounds[:-1], np.diff(bounds)
         sizes = np.array([_bucket(int(length)) for length in lengths])
         groups, sources, places, offset = [], [], np.empty(bounds[-1], np.int64), 0
@@ -109,15 +129,17 @@ class _Grouped:
             sources.append(source.ravel())
             offset += source.size
         return _Grouped(
-            groups, torch.from_numpy(np.concatenate(sources)).to(device), torch.from_numpy(places).to(device)
+            groups, torch.from_numpy(np.concatenate(sources)).to(device), torch.from_numpy(places).to(device), windows
         )
 
     def __call__(self, layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor) -> Tensor:
         q, k, v = (_pad(x.flatten(0, 1), self.sources, self.places) for x in (q_BTNH, k_BTKH, v_BTKH))
         mixed, offset = [], 0
+        window = None if self.windows is None else self.windows[layer]
         for count, length in self.groups:
             one = slice(offset, offset + count * length)
-            mixed.append(causal(layer, *(x[one].view(count, length, *x.shape[1:]) for x in (q, k, v))).flatten(0, 1))
+            parts = (x[one].view(count, length, *x.shape[1:]) for x in (q, k, v))
+            mixed.append(causal(layer, *parts, window=window).flatten(0, 1))
             offset += count * length
         out: Tensor = _Unpad.apply(torch.cat(mixed), self.sources, self.places)
         return out.view(q_BTNH.shape)
@@ -163,12 +185,22 @@ class _Varlen:
     kernel: Any
     cu_seqlens: Tensor
     longest: int
+    windows: tuple[int | None, ...] | None
 
     def __call__(self, layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor) -> Tensor:
         q, k, v = (x.flatten(0, 1) for x in (q_BTNH, k_BTKH, v_BTKH))
         bounds, gqa = self.cu_seqlens, q.shape[1] != k.shape[1]
+        window = None if self.windows is None else self.windows[layer]
         mixed: Tensor = self.kernel(
-            q, k, v, bounds, bounds, self.longest, self.longest, window_size=(-1, 0), enable_gqa=gqa
+            q,
+            k,
+            v,
+            bounds,
+            bounds,
+            self.longest,
+            self.longest,
+            window_size=(-1 if window is None else window - 1, 0),
+            enable_gqa=gqa,
         )
         return mixed.view(q_BTNH.shape)
 

@@ -59,6 +59,30 @@ class ModelConfig(BaseModel):
     """Bias on the query, key and value projections (Qwen2)."""
     tie_embeddings: bool = True
     """The output head is the embedding table."""
+    sliding_window: int | None = Field(default=None, ge=1, le=2**24)
+    """Each position attends to so many, itself among them (Mistral, arXiv 2310.06825); none: to all before it."""
+    window_from_layer: int = Field(default=0, ge=0, le=512)
+    """The first layer that `sliding_window` holds for; those below see everything (Qwen2's max_window_layers)."""
+    num_experts: int = Field(default=0, ge=0, le=4096)
+    """Feed-forward experts per block, of which each token takes some (Qwen3-MoE); 0: one dense block."""
+    num_experts_per_token: int = Field(default=2, ge=1, le=256)
+    """Experts that each token takes."""
+    expert_d_ff: int = Field(default_factory=lambda data: data.get("d_ff", 64), ge=1, le=2**20)
+    """Width inside one expert; default: d_ff."""
+    norm_expert_weights: bool = True
+    """The weights of a token's experts add up to 1 (Qwen3-MoE's norm_topk_prob)."""
+    balance_coef: float = Field(default=1e-3, ge=0, lt=1)
+    """Weight of the loss that keeps experts equally busy (Switch Transformer, arXiv 2101.03961, section 2.2)."""
+    activation: Literal["swiglu", "relu2"] = "swiglu"
+    """Inside the feed-forward block: SwiGLU, or squared ReLU without a gate (arXiv 2109.08668). Only the first is a
+    shape that other libraries load."""
+    logit_softcap: float | None = Field(default=None, gt=0)
+    """Logits are bent to stay within this, c * tanh(logits / c) (Gemma 2, arXiv 2408.00118); not exportable."""
+    value_embeddings: bool = False
+    """Each layer adds an embedding of the token to its values (modded-nanogpt, after arXiv 2410.17897); not
+    exportable."""
+    smear: bool = False
+    """Each embedding takes in a learned share of the one before it (modded-nanogpt); not exportable."""
     eos_token_ids: tuple[int, ...] = ()
     """Tokens that end a generation; in a recipe: taken from the tokenizer when empty."""
     bos_token_id: int | None = Field(default=None, ge=0)
@@ -71,6 +95,21 @@ class ModelConfig(BaseModel):
     def _drop_nones(cls, data: Any) -> Any:
         """A None asks for the default."""
         return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+    @property
+    def not_exportable(self) -> tuple[str, ...]:
+        """The settings, as they are, that no other library computes; empty for a Llama, Qwen or Mistral shape."""
+        found = {
+            "activation = 'relu2'": self.activation == "relu2",
+            "logit_softcap": self.logit_softcap is not None,
+            "value_embeddings": self.value_embeddings,
+            "smear": self.smear,
+        }
+        return tuple(name for name, used in found.items() if used)
+
+    def window(self, layer: int) -> int | None:
+        """Returns how many positions `layer` attends to, itself among them; None: to all before it."""
+        return self.sliding_window if layer >= self.window_from_layer else None
 
     @model_validator(mode="after")
     def _fits(self) -> ModelConfig:
@@ -86,22 +125,39 @@ class ModelConfig(BaseModel):
                 "qk_norm and qkv_bias together are no published shape (Qwen3 has the first, Qwen2 the second); "
                 "turn one off"
             )
+        if self.num_experts and self.num_experts_per_token > self.num_experts:
+            raise ValueError(
+                f"num_experts_per_token is {self.num_experts_per_token}, but num_experts is {self.num_experts}"
+            )
+        if self.num_experts and (self.activation != "swiglu" or not self.qk_norm):
+            raise ValueError("a model of experts is Qwen3-shaped: activation = 'swiglu' and qk_norm = true")
         special = [*self.eos_token_ids, *(i for i in (self.bos_token_id, self.pad_token_id) if i is not None)]
         if self.vocab_size is not None and any(not 0 <= i < self.vocab_size for i in special):
             raise ValueError(f"a special token id in {special} is outside the vocabulary of {self.vocab_size}")
         return self
 
-    def num_parameters(self) -> int:
-        """Returns the number of weights of `Model(self)`, the tied head counted once; vocab_size must be set."""
+    def num_parameters(self, *, active: bool = False) -> int:
+        """Returns the number of weights of `Model(self)`, the tied head counted once; vocab_size must be set.
+
+        Args:
+            active: of the experts, count only those that one token takes.
+        """
         vocab = self.vocab_size or 0
         q, kv = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
         attention = (
             self.d_model * (2 * q + 2 * kv)
             + (q + 2 * kv if self.qkv_bias else 0)
             + (2 * self.head_dim if self.qk_norm else 0)
+            + (vocab * kv if self.value_embeddings and not active else 0)
         )
-        block = attention + 3 * self.d_model * self.d_ff + 2 * self.d_model
-        return vocab * self.d_model * (1 if self.tie_embeddings else 2) + self.num_layers * block + self.d_model
+        if self.num_experts:
+            experts = self.num_experts_per_token if active else self.num_experts
+            feed_forward = self.d_model * self.num_experts + 3 * self.d_model * self.expert_d_ff * experts
+        else:
+            feed_forward = (2 if self.activation == "relu2" else 3) * self.d_model * self.d_ff
+        block = attention + feed_forward + 2 * self.d_model
+        smear = self.d_model if self.smear else 0
+        return vocab * self.d_model * (1 if self.tie_embeddings else 2) + self.num_layers * block + self.d_model + smear
 
     def to_hf(self) -> dict[str, object]:
         """Returns the `config.json` that transformers and vLLM read; see `gristlm.model.hf_config`."""

@@ -25,16 +25,27 @@ MIN_CHUNK_ROWS = 64
 """Fewer rows would leave matrix multiplication starved, whatever the vocabulary."""
 
 
-def token_logprobs(x_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """Returns float32[M]: log softmax(x W^T / temperature) at each row's label; differentiable once."""
+def token_logprobs(
+    x_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, *, temperature: float = 1.0, softcap: float | None = None
+) -> Tensor:
+    """Returns float32[M]: log softmax(x W^T / temperature) at each row's label; differentiable once.
+
+    `softcap` bends the logits first, see `soft_capped`.
+    """
     x_MD = _matmul_input(x_MD)
     with torch.autocast(x_MD.device.type, enabled=False), Fast():
-        logprobs: Tensor = _TokenLogprobs.apply(x_MD, weight_VD, labels_M, 1.0 / temperature)
+        logprobs: Tensor = _TokenLogprobs.apply(x_MD, weight_VD, labels_M, 1.0 / temperature, softcap)
     return logprobs
 
 
 def summed_loss(
-    x_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, *, divisor: float, z_loss: float = 0.0
+    x_MD: Tensor,
+    weight_VD: Tensor,
+    labels_M: Tensor,
+    *,
+    divisor: float,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Returns the training loss and the plain negative log-likelihood, both sums over rows divided by `divisor`.
 
@@ -43,7 +54,7 @@ def summed_loss(
     """
     x_MD = _matmul_input(x_MD)
     with torch.autocast(x_MD.device.type, enabled=False), Fast():
-        loss, nll = _SummedLoss.apply(x_MD, weight_VD, labels_M, divisor, z_loss)
+        loss, nll = _SummedLoss.apply(x_MD, weight_VD, labels_M, divisor, z_loss, softcap)
     return loss, nll
 
 
@@ -58,22 +69,35 @@ def _chunks(num_rows: int, vocab_size: int) -> list[slice]:
     return [slice(start, min(start + rows, num_rows)) for start in range(0, num_rows, rows)]
 
 
-def _logits(x_MD: Tensor, weight_VD: Tensor) -> Tensor:
+def soft_capped(logits: Tensor, softcap: float | None) -> Tensor:
+    """Returns c * tanh(logits / c) for the soft cap c (Gemma 2, arXiv 2408.00118); None: the logits as given."""
+    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
+def _logits(x_MD: Tensor, weight_VD: Tensor, softcap: float | None) -> Tensor:
     """Returns fresh float32 logits."""
-    return torch.mm(x_MD, weight_VD.to(x_MD.dtype).t()).float()
+    logits = torch.mm(x_MD, weight_VD.to(x_MD.dtype).t()).float()
+    return logits if softcap is None else logits.div_(softcap).tanh_().mul_(softcap)
+
+
+def _slope(logits: Tensor, softcap: float) -> Tensor:
+    """Returns the derivative of `soft_capped`, given what it returned."""
+    return torch.addcmul(torch.ones((), device=logits.device), logits, logits, value=-1.0 / softcap**2)
 
 
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, scale: float) -> Tensor:
+    def forward(
+        ctx: Any, x_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, scale: float, softcap: float | None
+    ) -> Tensor:
         logprobs_M = torch.empty(len(x_MD), dtype=torch.float32, device=x_MD.device)
         lse_M = torch.empty_like(logprobs_M)
         for rows in _chunks(len(x_MD), len(weight_VD)):
-            logits = _logits(x_MD[rows], weight_VD).mul_(scale)
+            logits = _logits(x_MD[rows], weight_VD, softcap).mul_(scale)
             lse_M[rows] = logits.logsumexp(-1)
             logprobs_M[rows] = logits.gather(1, labels_M[rows, None]).squeeze(1) - lse_M[rows]
         ctx.save_for_backward(x_MD, weight_VD, labels_M, lse_M)
-        ctx.scale = scale
+        ctx.scale, ctx.softcap = scale, softcap
         return logprobs_M
 
     @staticmethod
@@ -89,23 +113,34 @@ class _TokenLogprobs(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
         for rows in _chunks(len(x_MD), len(weight_VD)):
             grad = grad_M[rows, None] * ctx.scale
-            grad_logits = _logits(x_MD[rows], weight_VD).mul_(ctx.scale).sub_(lse_M[rows, None]).exp_().mul_(-grad)
+            logits = _logits(x_MD[rows], weight_VD, ctx.softcap)
+            slope = None if ctx.softcap is None else _slope(logits, ctx.softcap)
+            grad_logits = logits.mul_(ctx.scale).sub_(lse_M[rows, None]).exp_().mul_(-grad)
             grad_logits.scatter_add_(1, labels_M[rows, None], grad)
+            if slope is not None:
+                grad_logits.mul_(slope)
             _backpropagate(grad_logits, x_MD, weight_VD, rows, grad_x, grad_weight)
-        return grad_x, grad_weight, None, None
+        return grad_x, grad_weight, None, None, None
 
 
 class _SummedLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x_MD: Tensor, weight_VD: Tensor, labels_M: Tensor, divisor: float, z_loss: float
+        ctx: Any,
+        x_MD: Tensor,
+        weight_VD: Tensor,
+        labels_M: Tensor,
+        divisor: float,
+        z_loss: float,
+        softcap: float | None,
     ) -> tuple[Tensor, Tensor]:
         nll = torch.zeros((), dtype=torch.float64, device=x_MD.device)
         squares = torch.zeros_like(nll)
         grad_x = torch.empty_like(x_MD) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
         for rows in _chunks(len(x_MD), len(weight_VD)):
-            logits = _logits(x_MD[rows], weight_VD)
+            logits = _logits(x_MD[rows], weight_VD, softcap)
+            slope = None if softcap is None else _slope(logits, softcap)
             top = logits.amax(-1, keepdim=True)
             at_label = logits.gather(1, labels_M[rows, None])
             weights = logits.sub_(top).exp_()
@@ -118,6 +153,8 @@ class _SummedLoss(torch.autograd.Function):
             factor = (1.0 + 2.0 * z_loss * lse) / divisor
             grad_logits = weights.mul_(factor / sums)
             grad_logits.scatter_add_(1, labels_M[rows, None], torch.full_like(at_label, -1.0 / divisor))
+            if slope is not None:
+                grad_logits.mul_(slope)
             _backpropagate(grad_logits, x_MD, weight_VD, rows, grad_x, grad_weight)
         ctx.save_for_backward(grad_x, grad_weight)
         nll_mean = (nll / divisor).float()
@@ -131,7 +168,7 @@ class _SummedLoss(torch.autograd.Function):
         grad_x, grad_weight = ctx.saved_tensors
         x = None if grad_x is None else grad_x * grad_loss.to(grad_x.dtype)
         weight = None if grad_weight is None else grad_weight * grad_loss.to(grad_weight.dtype)
-        return x, weight, None, None, None
+        return x, weight, None, None, None, None
 
 
 def _backpropagate(

@@ -1,31 +1,39 @@
 """`config.json` of the Hugging Face layout, to and from `ModelConfig`.
 
-Read: Llama, Mistral, Qwen2 and Qwen3 (dense). Written: Qwen3 when the model has QK-norm, Qwen2 when it has projection
-biases, else Llama. A key that would change the computation and that we do not compute is refused by name, never
-ignored.
+Read: Llama, Mistral, Qwen2, Qwen3 and Qwen3-MoE. Written: Qwen3-MoE when the model has experts, Qwen3 when it has
+QK-norm, Qwen2 when it has projection biases, Mistral when all layers have a window, else Llama. A key that would change
+the computation and that we do not compute is refused by name, never ignored. A shape that no other library computes is
+written under a `model_type` of our own, which only we read.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from gristlm.errors import FormatError
+from gristlm.errors import ConfigError, FormatError
 from gristlm.model.config import ModelConfig, RopeScaling
 
-READABLE = ("llama", "mistral", "qwen2", "qwen3")
-_log = logging.getLogger(__name__)
+OWN = "gristlm"
+"""The `model_type` of shapes that no other library computes; the whole `ModelConfig` is under the key of that name."""
+ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+}
 
 
 def to_hf(config: ModelConfig) -> dict[str, object]:
     """Returns the content of `config.json` for a model of this shape."""
-    kind = "qwen3" if config.qk_norm else "qwen2" if config.qkv_bias else "llama"
-    architecture = {"qwen3": "Qwen3ForCausalLM", "qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}[kind]
+    if config.not_exportable:
+        return {"model_type": OWN, "architectures": ["GristlmModel"], OWN: config.model_dump(mode="json")}
+    kind = _kind(config)
     eos = list(config.eos_token_ids)
     body: dict[str, object] = {
-        "architectures": [architecture],
+        "architectures": [ARCHITECTURES[kind]],
         "model_type": kind,
         "vocab_size": config.vocab_size,
         "num_hidden_layers": config.num_layers,
@@ -51,9 +59,51 @@ def to_hf(config: ModelConfig) -> dict[str, object]:
         body["mlp_bias"] = False
     if kind == "qwen2":
         del body["attention_bias"]  # a Qwen2 always has it
-    if kind in ("qwen2", "qwen3"):
-        body["use_sliding_window"] = False
+    if kind == "mistral":
+        del body["attention_bias"]
+        body["sliding_window"] = config.sliding_window
+    if kind.startswith("qwen"):
+        body |= _qwen_windows(config)
+    if kind == "qwen3_moe":
+        body |= {
+            "num_experts": config.num_experts,
+            "num_experts_per_tok": config.num_experts_per_token,
+            "moe_intermediate_size": config.expert_d_ff,
+            "norm_topk_prob": config.norm_expert_weights,
+            "router_aux_loss_coef": config.balance_coef,
+            "decoder_sparse_step": 1,
+            "mlp_only_layers": [],
+        }
     return body
+
+
+def _kind(config: ModelConfig) -> str:
+    if config.num_experts:
+        return "qwen3_moe"
+    if config.qk_norm:
+        return "qwen3"
+    if config.qkv_bias:
+        return "qwen2"
+    if config.sliding_window is None:
+        return "llama"
+    if config.window_from_layer:
+        raise ConfigError(
+            f"window_from_layer is {config.window_from_layer}, which is a Qwen shape; "
+            "set it to 0 (Mistral) or turn qk_norm on (Qwen3)"
+        )
+    return "mistral"
+
+
+def _qwen_windows(config: ModelConfig) -> dict[str, object]:
+    if config.sliding_window is None:
+        return {"use_sliding_window": False}
+    kinds = ["full_attention" if config.window(i) is None else "sliding_attention" for i in range(config.num_layers)]
+    return {
+        "use_sliding_window": True,
+        "sliding_window": config.sliding_window,
+        "max_window_layers": min(config.window_from_layer, config.num_layers),
+        "layer_types": kinds,
+    }
 
 
 def from_hf(body: Mapping[str, object]) -> ModelConfig:
@@ -63,15 +113,14 @@ def from_hf(body: Mapping[str, object]) -> ModelConfig:
         FormatError: a key is missing, impossible, or asks for something that `Model` does not compute; names the key.
     """
     kind = body.get("model_type")
-    if kind not in READABLE:
-        raise FormatError(f"config.json: model_type is {kind!r}; gristlm reads {', '.join(READABLE)}")
+    if kind == OWN:
+        return _validated(body.get(OWN))
+    if kind not in ARCHITECTURES:
+        raise FormatError(f"config.json: model_type is {kind!r}; gristlm reads {', '.join((*ARCHITECTURES, OWN))}")
     _refuse(body, "hidden_act", allowed=("silu", None))
     _refuse(body, "mlp_bias", allowed=(False, None))
     _refuse(body, "attention_bias", allowed=(False, None) if kind != "qwen2" else (True, False, None))
     _refuse(body, "quantization_config", allowed=(None,))
-    layer_types = body.get("layer_types")
-    if isinstance(layer_types, list) and set(layer_types) - {"full_attention"} and kind != "mistral":
-        raise FormatError(f"config.json: layer_types has {sorted(set(layer_types))}; only full_attention is computed")
     heads = body.get("num_attention_heads")
     eos = body.get("eos_token_id")
     theta, scaling = _rope(body)
@@ -83,16 +132,18 @@ def from_hf(body: Mapping[str, object]) -> ModelConfig:
         "num_kv_heads": body.get("num_key_value_heads") or heads,
         "head_dim": body.get("head_dim"),
         "d_ff": body.get("intermediate_size"),
-        "max_seq_len": _max_seq_len(body),
+        "max_seq_len": body.get("max_position_embeddings"),
         "rope_theta": theta,
         "rope_scaling": scaling,
         "norm_eps": body.get("rms_norm_eps"),
-        "qk_norm": kind == "qwen3",
+        "qk_norm": kind in ("qwen3", "qwen3_moe"),
         "qkv_bias": kind == "qwen2",
         "tie_embeddings": body.get("tie_word_embeddings", False),
         "eos_token_ids": eos if isinstance(eos, list) else [] if eos is None else [eos],
         "bos_token_id": body.get("bos_token_id"),
         "pad_token_id": _pad(body.get("pad_token_id")),
+        **_windows(body, str(kind)),
+        **(_experts(body) if kind == "qwen3_moe" else {}),
     }
     for name, key in (
         ("vocab_size", "vocab_size"),
@@ -102,12 +153,53 @@ def from_hf(body: Mapping[str, object]) -> ModelConfig:
     ):
         if fields[name] is None:
             raise FormatError(f"config.json: {key} is missing")
+    return _validated(fields)
+
+
+def _validated(fields: object) -> ModelConfig:
     try:
         return ModelConfig.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise FormatError(f"config.json: {name}: {first['msg']} (given: {first.get('input')!r})") from error
+
+
+def _windows(body: Mapping[str, object], kind: str) -> dict[str, object]:
+    """Reads sliding windows: Mistral's of all layers, Qwen's of those from `max_window_layers` on."""
+    window, layers, types = body.get("sliding_window"), body.get("num_hidden_layers"), body.get("layer_types")
+    if kind.startswith("qwen") and not body.get("use_sliding_window"):
+        window = None
+    if kind == "llama" or window is None or not isinstance(layers, int):
+        _refuse_windows(types, kind, 0 if not isinstance(layers, int) else layers)
+        return {}
+    first = 0 if kind == "mistral" else body.get("max_window_layers", 0)
+    if isinstance(types, list):
+        first = next((i for i, name in enumerate(types) if name == "sliding_attention"), layers)
+        _refuse_windows(types[:first] if kind != "mistral" else types, kind, first)
+        if set(types[first:]) - {"sliding_attention"}:
+            raise FormatError("config.json: layer_types mixes windows in an order that gristlm does not compute")
+    return {} if first == layers else {"sliding_window": window, "window_from_layer": first}
+
+
+def _refuse_windows(types: object, kind: str, layers: int) -> None:
+    if isinstance(types, list) and kind != "mistral" and set(types[:layers]) - {"full_attention"}:
+        raise FormatError(f"config.json: layer_types has {sorted(set(map(str, types)))} without a sliding_window")
+
+
+def _experts(body: Mapping[str, object]) -> dict[str, object]:
+    if body.get("decoder_sparse_step", 1) != 1 or body.get("mlp_only_layers"):
+        raise FormatError(
+            "config.json: decoder_sparse_step or mlp_only_layers mixes dense blocks in; gristlm computes experts in "
+            "every block"
+        )
+    return {
+        "num_experts": body.get("num_experts", body.get("num_local_experts")),
+        "num_experts_per_token": body.get("num_experts_per_tok"),
+        "expert_d_ff": body.get("moe_intermediate_size"),
+        "norm_expert_weights": body.get("norm_topk_prob"),
+        "balance_coef": body.get("router_aux_loss_coef"),
+    }
 
 
 def _pad(value: object) -> object:
@@ -119,25 +211,6 @@ def _refuse(body: Mapping[str, object], key: str, *, allowed: tuple[object, ...]
         raise FormatError(
             f"config.json: {key} is {body[key]!r}, which gristlm's model does not compute; allowed: {allowed}"
         )
-
-
-def _max_seq_len(body: Mapping[str, object]) -> object:
-    """Attention within `sliding_window` tokens is full attention up to that length, which is where we stop."""
-    longest, window = body.get("max_position_embeddings"), body.get("sliding_window")
-    if (
-        not isinstance(window, int)
-        or not isinstance(longest, int)
-        or body.get("use_sliding_window") is False
-        or window >= longest
-    ):
-        return longest
-    _log.warning(
-        "config.json has sliding_window %d: gristlm computes full attention, so max_seq_len is %d instead of %d",
-        window,
-        window,
-        longest,
-    )
-    return window
 
 
 def _rope(body: Mapping[str, object]) -> tuple[object, RopeScaling | None]:

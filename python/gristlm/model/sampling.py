@@ -9,14 +9,57 @@ Shapes: R rows, V vocab.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gristlm.errors import TrainingError
+from gristlm.errors import InputError, TrainingError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How to generate.
+
+    Args:
+        max_new_tokens: the most tokens of a completion.
+        temperature: divides the logits; 0 is greedy.
+        top_k: keep the k likeliest tokens.
+        top_p: keep the likeliest tokens that together reach this probability (arXiv 1904.09751).
+        min_p: keep tokens at least this fraction as likely as the likeliest (arXiv 2407.01082).
+        stop: token ids, sequences of ids, or strings that end a completion.
+        ignore_eos: do not end at the model's end-of-sequence tokens.
+        logprobs: return log-probabilities.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    stop: tuple[int | Sequence[int] | str, ...] = ()
+    ignore_eos: bool = False
+    logprobs: bool = False
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "at least 1"),
+            ("temperature", self.temperature, 0 <= self.temperature < float("inf"), "0 (greedy) or more"),
+            ("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1, or None"),
+            ("top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "in (0, 1], or None"),
+            ("min_p", self.min_p, self.min_p is None or 0 <= self.min_p <= 1, "in [0, 1], or None"),
+        )
+        for name, value, good, allowed in checks:
+            if not good:
+                raise InputError(f"{name} is {value!r}; it must be {allowed}")
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -1,4 +1,4 @@
-"""The network: a decoder with RMSNorm, rotary positions, grouped-query attention and SwiGLU (Llama, Qwen2, Qwen3).
+"""The network: a decoder of the Llama, Mistral, Qwen2 and Qwen3 shapes (dense or with experts).
 
 Module names are those of the Hugging Face layout, so that a checkpoint's tensors need no renaming.
 
@@ -23,10 +23,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from gristlm.errors import ConfigError, InputError
 from gristlm.model import attention, head, rope
+from gristlm.model.block import Block
 from gristlm.model.config import ModelConfig
+from gristlm.model.feedforward import Experts
 from gristlm.model.products import Linear, linear
 
 if TYPE_CHECKING:
@@ -34,66 +37,6 @@ if TYPE_CHECKING:
 
 NO_LABEL = -100
 """The label of a position that is not learned from."""
-
-
-class Attention(nn.Module):
-    """Grouped-query attention with rotary positions and, optionally, normalised queries and keys."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        d_model, head_dim, bias = config.d_model, config.head_dim, config.qkv_bias
-        self.head_dim = head_dim
-        self.q_proj = Linear(d_model, config.num_heads * head_dim, bias=bias)
-        self.k_proj = Linear(d_model, config.num_kv_heads * head_dim, bias=bias)
-        self.v_proj = Linear(d_model, config.num_kv_heads * head_dim, bias=bias)
-        self.o_proj = Linear(config.num_heads * head_dim, d_model, bias=False)
-        if config.qk_norm:
-            self.q_norm = nn.RMSNorm(head_dim, eps=config.norm_eps)
-            self.k_norm = nn.RMSNorm(head_dim, eps=config.norm_eps)
-        self.qk_norm = config.qk_norm
-
-    def forward(self, x_BTD: Tensor, layer: int, angles: tuple[Tensor, Tensor], attend: attention.Attend) -> Tensor:
-        """Returns what attention adds to the residual stream, [B, T, D]."""
-        q_BTNH = self.q_proj(x_BTD).unflatten(-1, (-1, self.head_dim))
-        k_BTKH = self.k_proj(x_BTD).unflatten(-1, (-1, self.head_dim))
-        v_BTKH = self.v_proj(x_BTD).unflatten(-1, (-1, self.head_dim))
-        if self.qk_norm:
-            q_BTNH, k_BTKH = self.q_norm(q_BTNH), self.k_norm(k_BTKH)
-        mixed_BTNH = attend(layer, rope.rotate(q_BTNH, *angles), rope.rotate(k_BTKH, *angles), v_BTKH)
-        out: Tensor = self.o_proj(mixed_BTNH.flatten(2))
-        return out
-
-
-class SwiGLU(nn.Module):
-    """The gated feed-forward block, down(silu(gate(x)) * up(x))."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.gate_proj = Linear(config.d_model, config.d_ff, bias=False)
-        self.up_proj = Linear(config.d_model, config.d_ff, bias=False)
-        self.down_proj = Linear(config.d_ff, config.d_model, bias=False)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """Returns what the block adds to the residual stream, [B, T, D]."""
-        out: Tensor = self.down_proj(functional.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD))
-        return out
-
-
-class Block(nn.Module):
-    """Attention and feed-forward, each on a normalised copy of the residual stream."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.input_layernorm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
-        self.self_attn = Attention(config)
-        self.post_attention_layernorm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
-        self.mlp = SwiGLU(config)
-
-    def forward(self, x_BTD: Tensor, layer: int, angles: tuple[Tensor, Tensor], attend: attention.Attend) -> Tensor:
-        """Returns the residual stream after this block."""
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), layer, angles, attend)
-        out: Tensor = x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
-        return out
 
 
 class Model(nn.Module):
@@ -110,10 +53,13 @@ class Model(nn.Module):
             raise ConfigError("model.vocab_size is not set; give ModelConfig(vocab_size=...)")
         self.config = config
         self.tokenizer_dir: Path | None = None
+        self.recompute = False
+        """Whether a block's activations are computed again in the backward pass instead of being kept."""
         table = torch.empty(config.vocab_size, config.d_model)
         self.embed_tokens: nn.Embedding = nn.Embedding.from_pretrained(table, freeze=False)  # type: ignore[no-untyped-call]
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.smear_gate = nn.Parameter(torch.empty(config.d_model)) if config.smear else None
         self.lm_head = None if config.tie_embeddings else Linear(config.d_model, config.vocab_size, bias=False)
         if self.embed_tokens.weight.device.type != "meta":
             _initialise(self, seed)
@@ -133,7 +79,11 @@ class Model(nn.Module):
     ) -> Tensor:
         """Returns logits [B, T, V]; arguments as in `hidden_states`."""
         x_BTD = self.hidden_states(input_ids, position_ids=position_ids, cu_seqlens=cu_seqlens)
-        return linear(x_BTD, self.output_weight)
+        return self.logits(x_BTD)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Returns the logits [..., V] of normalised outputs [..., D]."""
+        return head.soft_capped(linear(x, self.output_weight), self.config.logit_softcap)
 
     def hidden_states(
         self, input_ids: Tensor, *, position_ids: Tensor | None = None, cu_seqlens: Tensor | None = None
@@ -155,24 +105,48 @@ class Model(nn.Module):
         if input_ids.shape[1] > self.config.max_seq_len:
             longest = self.config.max_seq_len
             raise InputError(f"a row of {input_ids.shape[1]} tokens is longer than the model's max_seq_len {longest}")
-        attend: attention.Attend = attention.causal
+        windows = tuple(self.config.window(layer) for layer in range(self.config.num_layers))
+        attend: attention.Attend = attention.Causal(windows)
         if cu_seqlens is not None:
             half = torch.is_autocast_enabled(self.device.type) or self.embed_tokens.weight.dtype != torch.float32
             attend, places_BT = attention.documents(
-                cu_seqlens, (input_ids.shape[0], input_ids.shape[1]), half_precision=half
+                cu_seqlens, (input_ids.shape[0], input_ids.shape[1]), half_precision=half, windows=windows
             )
         else:
             places_BT = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
         return self.run_blocks(input_ids, places_BT if position_ids is None else position_ids, attend)
 
-    def run_blocks(self, input_ids: Tensor, position_ids: Tensor, attend: attention.Attend) -> Tensor:
-        """Returns the last layer's normalised output, [B, T, D], with any attention (generation brings its cache)."""
+    def run_blocks(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        attend: attention.Attend,
+        *,
+        before_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the last layer's normalised output, [B, T, D], with any attention (generation brings its cache).
+
+        `before_ids`, int[B, 1], are the tokens before the first of each row, which `smear` looks at; default: none.
+        """
         x_BTD = self.embed_tokens(input_ids)
+        if self.smear_gate is not None:
+            x_BTD = self._smear(x_BTD, position_ids, self.smear_gate, before_ids)
         angles = rope.angles(self.config, position_ids)
         for layer, block in enumerate(self.layers):
-            x_BTD = block(x_BTD, layer, angles, attend)
+            if self.recompute and torch.is_grad_enabled():
+                x_BTD = checkpoint(block, x_BTD, layer, input_ids, angles, attend, use_reentrant=False)
+            else:
+                x_BTD = block(x_BTD, layer, input_ids, angles, attend)
         out: Tensor = self.norm(x_BTD)
         return out
+
+    def _smear(self, x_BTD: Tensor, position_ids: Tensor, gate_D: Tensor, before_ids: Tensor | None) -> Tensor:
+        """Adds to each embedding a share of the one before it in its document."""
+        before_BTD = functional.pad(x_BTD[:, :-1], (0, 0, 1, 0))
+        if before_ids is not None:
+            before_BTD[:, :1] = self.embed_tokens(before_ids)
+        inside_BT1 = (position_ids > 0).to(x_BTD.dtype).unsqueeze(-1)
+        return torch.addcmul(x_BTD, before_BTD * gate_D, inside_BT1)
 
     def token_logprobs(
         self,
@@ -190,7 +164,9 @@ class Model(nn.Module):
         """
         x_BTD = self.hidden_states(input_ids, position_ids=position_ids, cu_seqlens=cu_seqlens)
         x_MD, labels_M, chosen = _labelled(x_BTD, labels)
-        logprobs_M = head.token_logprobs(x_MD, self.output_weight, labels_M, temperature=temperature)
+        logprobs_M = head.token_logprobs(
+            x_MD, self.output_weight, labels_M, temperature=temperature, softcap=self.config.logit_softcap
+        )
         if chosen is None:
             return logprobs_M.view(labels.shape)
         return logprobs_M.new_zeros(labels.numel()).index_copy(0, chosen, logprobs_M).view(labels.shape)
@@ -221,7 +197,11 @@ class Model(nn.Module):
         x_BTD = self.hidden_states(input_ids, position_ids=position_ids, cu_seqlens=cu_seqlens)
         x_MD, labels_M, _ = _labelled(x_BTD, labels)
         divisor = float(max(1, len(labels_M))) if total_tokens is None else float(total_tokens)
-        return head.summed_loss(x_MD, self.output_weight, labels_M, divisor=divisor, z_loss=z_loss)
+        for part in self.modules() if self.config.num_experts else ():
+            if isinstance(part, Experts):
+                part.balance_share = len(labels_M) / divisor
+        softcap = self.config.logit_softcap
+        return head.summed_loss(x_MD, self.output_weight, labels_M, divisor=divisor, z_loss=z_loss, softcap=softcap)
 
     @classmethod
     def from_pretrained(
@@ -238,11 +218,16 @@ class Model(nn.Module):
 
         return load(Path(path), device=torch.device(device), dtype=dtype)
 
-    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
-        """Writes `config.json` and `model.safetensors`, which transformers loads; see `gristlm.model.weights`."""
+    def save_pretrained(self, path: str | os.PathLike[str], *, max_shard_bytes: int | None = None) -> None:
+        """Writes `config.json` and `model.safetensors`, which transformers loads; see `gristlm.model.weights`.
+
+        Args:
+            path: the directory.
+            max_shard_bytes: weights above this are written as shards with an index; None: one file.
+        """
         from gristlm.model.weights import save
 
-        save(self, Path(path))
+        save(self, Path(path), max_shard_bytes=max_shard_bytes)
 
     def generate(
         self,
@@ -302,12 +287,12 @@ def _labelled(x_BTD: Tensor, labels_BT: Tensor) -> tuple[Tensor, Tensor, Tensor 
 def _initialise(model: Model, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
-        if name.endswith("bias") or name.endswith(("o_proj.weight", "down_proj.weight")):
+        if name.endswith("bias") or name.endswith(("o_proj.weight", "down_proj.weight", "mlp.down", "smear_gate")):
             parameter.zero_()
         elif name.endswith("norm.weight"):
             parameter.fill_(1.0)
-        elif name.startswith(("embed_tokens", "lm_head")):
+        elif "embed" in name or name.startswith("lm_head"):
             parameter.copy_(torch.empty(parameter.shape).normal_(0.0, 0.02, generator=generator))
         else:
-            bound = (3.0 / parameter.shape[1]) ** 0.5
+            bound = (3.0 / parameter.shape[-1]) ** 0.5
             parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator))

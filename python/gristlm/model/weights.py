@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gristlm.errors import FormatError, MissingArtifactError, StorageError
+from gristlm.model.config import ModelConfig
 from gristlm.model.hf_config import from_hf, to_hf
 from gristlm.model.transformer import Model
 
@@ -24,19 +26,33 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 TOKENIZER = "tokenizer.json"
+GATE_UP = ("gate_proj", "up_proj")
+EXPERT = re.compile(r"(.*\.mlp)\.experts\.(\d{1,6})\.(gate_proj|up_proj|down_proj)\.weight")
 RECOMPUTED = "rotary_emb.inv_freq"
 """Suffix of a tensor that old checkpoints carry and that follows from the config."""
 
 
-def save(model: Model, path: Path) -> None:
-    """Writes `config.json` and `model.safetensors` into directory `path`, each whole or not at all, fsynced."""
-    tensors = {_hf_name(name): tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    body = {**to_hf(model.config), "torch_dtype": str(model.embed_tokens.weight.dtype).removeprefix("torch.")}
+def save(model: Model, path: Path, *, max_shard_bytes: int | None = None) -> None:
+    """Writes `config.json` and the weights into directory `path`; see `save_tensors`."""
+    save_tensors(model.config, model.state_dict(), path, max_shard_bytes=max_shard_bytes)
+
+
+def save_tensors(
+    config: ModelConfig, state: Mapping[str, Tensor], path: Path, *, max_shard_bytes: int | None = None
+) -> None:
+    """Writes `config.json` and the weights into directory `path`, each file whole or not at all, fsynced.
+
+    Args:
+        config: the shape.
+        state: what `Model.state_dict` gives.
+        path: the directory.
+        max_shard_bytes: weights above this are written as shards of at most so much, with an index; None: one file.
+    """
+    tensors = {name: tensor.contiguous() for name, tensor in hf_tensors(state).items()}
+    body = {**to_hf(config), "torch_dtype": str(state["embed_tokens.weight"].dtype).removeprefix("torch.")}
     try:
         path.mkdir(parents=True, exist_ok=True)
-        temporary = path / f".{WEIGHTS}.tmp"
-        save_file(tensors, temporary, metadata={"format": "pt"})
-        _commit(temporary, path / WEIGHTS)
+        _write_shards(tensors, path, max_shard_bytes)
         temporary = path / f".{CONFIG}.tmp"
         temporary.write_text(json.dumps(body, indent=2) + "\n")
         _commit(temporary, path / CONFIG)
@@ -65,7 +81,7 @@ def load(path: Path, *, device: torch.device, dtype: torch.dtype | None) -> Mode
     if dtype is None and device.type == "cpu":
         dtype = torch.float32
     found = read_tensors(path, device)
-    tensors = {_own_name(name): tensor for name, tensor in found.items() if not name.endswith(RECOMPUTED)}
+    tensors = own_tensors({name: tensor for name, tensor in found.items() if not name.endswith(RECOMPUTED)})
     if model.lm_head is None:
         tensors.pop("lm_head.weight", None)
     _check(path, tensors, model.state_dict())
@@ -83,9 +99,18 @@ def load_into(model: Model, path: Path) -> None:
     Raises:
         MissingArtifactError, FormatError: as `load`.
     """
-    tensors = {_own_name(name): tensor for name, tensor in read_tensors(path, torch.device("cpu")).items()}
-    _check(path, tensors, model.state_dict())
-    model.load_state_dict(tensors)
+    tensors = own_tensors(read_tensors(path, torch.device("cpu")))
+    wanted = model.state_dict()
+    _check(path, tensors, wanted)
+    if not any(hasattr(tensor, "placements") for tensor in wanted.values()):
+        model.load_state_dict(tensors)
+        return
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            assert isinstance(tensor, DTensor)
+            tensor.copy_(distribute_tensor(tensors[name].to(tensor.device), tensor.device_mesh, tensor.placements))
 
 
 def read_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
@@ -135,6 +160,68 @@ def _check(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tenso
     extra = [name for name in tensors if name not in wanted]
     if extra:
         raise FormatError(f"{path}: {len(extra)} tensors are not of {CONFIG}'s model, the first {_hf_name(extra[0])}")
+
+
+def hf_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns our tensors on the CPU under the Hugging Face names, each expert's matrices by themselves."""
+    out: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu()
+        prefix, _, last = name.rpartition(".")
+        if not prefix.endswith(".mlp") or last not in ("gate_up", "down"):
+            out[_hf_name(name)] = tensor
+            continue
+        for expert, matrix in enumerate(tensor.unbind()):
+            parts = {"down_proj": matrix} if last == "down" else dict(zip(GATE_UP, matrix.chunk(2), strict=True))
+            for part, rows in parts.items():
+                out[f"model.{prefix}.experts.{expert}.{part}.weight"] = rows
+    return out
+
+
+def own_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns tensors of the Hugging Face layout under our names, the experts of a layer stacked."""
+    out: dict[str, Tensor] = {}
+    experts: dict[str, dict[tuple[int, str], Tensor]] = {}
+    for name, tensor in tensors.items():
+        found = EXPERT.fullmatch(name)
+        if found is None:
+            out[_own_name(name)] = tensor
+        else:
+            experts.setdefault(_own_name(found[1]), {})[int(found[2]), found[3]] = tensor
+    for prefix, matrices in experts.items():
+        numbers = sorted({expert for expert, _ in matrices})
+        try:
+            gate_up = [torch.cat([matrices[expert, part] for part in GATE_UP]) for expert in numbers]
+            out[f"{prefix}.gate_up"] = torch.stack(gate_up)
+            out[f"{prefix}.down"] = torch.stack([matrices[expert, "down_proj"] for expert in numbers])
+        except (KeyError, RuntimeError) as error:
+            raise FormatError(f"the experts of {prefix} are incomplete or of different shapes: {error}") from error
+    return out
+
+
+def _write_shards(tensors: dict[str, Tensor], path: Path, max_shard_bytes: int | None) -> None:
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if shards[-1] and max_shard_bytes is not None and size + tensor.nbytes > max_shard_bytes:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+    if len(shards) == 1:
+        names = [WEIGHTS]
+    else:
+        names = [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
+    for name, shard in zip(names, shards, strict=True):
+        temporary = path / f".{name}.tmp"
+        save_file(shard, temporary, metadata={"format": "pt"})
+        _commit(temporary, path / name)
+    if len(shards) > 1:
+        where = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
+        body = {"metadata": {"total_size": sum(t.nbytes for t in tensors.values())}, "weight_map": where}
+        temporary = path / f".{INDEX}.tmp"
+        temporary.write_text(json.dumps(body, indent=2) + "\n")
+        _commit(temporary, path / INDEX)
 
 
 def _hf_name(name: str) -> str:

@@ -51,3 +51,15 @@ class PretrainConfig(StageConfig):
     """Steps between measurements on the held-out documents; there is always one after the last step."""
     evaluate_batches: int = Field(default=8, ge=1)
     """Batches of held-out rows per measurement, always the same ones."""
+    keep_best: bool = False
+    """The checkpoint with the lowest held-out loss is kept beside the last ones."""
+    patience: int | None = Field(default=None, ge=1)
+    """Training ends after so many measurements without a lower held-out loss; none: never early."""
+    spike_deviations: float | None = Field(default=None, gt=0)
+    """An update whose loss is so many standard deviations above the last 32 is left out and counted; none: never."""
+    recompute: bool = False
+    """Activations are computed again in the backward pass: less memory, about a third more time (arXiv 1604.06174)."""
+    compile: bool = False
+    """The blocks go through torch.compile; pays in long runs on CUDA."""
+    sinks: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ()
+    """Where figures go besides metrics.jsonl; each needs its package."""

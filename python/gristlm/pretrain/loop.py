@@ -8,8 +8,8 @@ machine, with as many threads).
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,15 +17,21 @@ import torch
 
 from gristlm.errors import ConfigError, TrainingError
 from gristlm.model import Model, ModelConfig
+from gristlm.pretrain.carried import BestSoFar, restored, saved
 from gristlm.pretrain.config import PretrainConfig
 from gristlm.pretrain.heldout import ByteTokenizer, HeldOut, bytes_of, token_bytes
+from gristlm.pretrain.telemetry import Telemetry
 from gristlm.runs import artifact, progress
-from gristlm.runs.artifact import Manifest, Stage
+from gristlm.runs.artifact import Manifest
 from gristlm.tokenize import Tokenizer
-from gristlm.training import batches, checkpoint, device, memory, optimizer
-from gristlm.training.metrics import MetricsLog
+from gristlm.training import batches, checkpoint, device, distributed, memory, optimizer
+from gristlm.training.background import Writer
+from gristlm.training.checkpoint import Snapshot
+from gristlm.training.diagnosis import first_not_finite
+from gristlm.training.distributed import Ranks
 from gristlm.training.packed_loader import Batch, PackedLoader
 from gristlm.training.schedule import learning_rate
+from gristlm.training.spikes import Spikes
 
 END_OF_TEXT, PAD = "<|endoftext|>", "<|pad|>"
 
@@ -45,19 +51,33 @@ def run(config: PretrainConfig, inputs: Mapping[str, Path], output_dir: Path) ->
         ConfigError: the settings do not fit each other or the tokenizer.
         TrainingError: the loss or a gradient is not finite; names the step and its documents.
     """
-    stage = artifact.begin(output_dir, kind="pretrain", config=config, inputs=inputs)
-    if stage.manifest is not None:
-        return stage.manifest
-    with contextlib.closing(stage):
-        return _train(config, inputs["tokens"], inputs["tokenizer"], stage)
+    with distributed.joined() as ranks:
+        if not ranks.first:
+            progress.enable(False)
+        stage = artifact.begin(output_dir, kind="pretrain", config=config, inputs=inputs) if ranks.first else None
+        if not ranks.from_first(stage is not None and stage.manifest is not None):
+            with contextlib.closing(stage) if stage is not None else contextlib.nullcontext():
+                counts = _train(config, inputs["tokens"], inputs["tokenizer"], output_dir, ranks)
+                if stage is not None:
+                    stage.finish(counts=counts)
+        ranks.from_first(None)
+        return artifact.load(output_dir, kind="pretrain")
 
 
-def _train(config: PretrainConfig, tokens_dir: Path, tokenizer_dir: Path, stage: Stage) -> Manifest:
-    artifact.verify(tokens_dir)
+def _train(
+    config: PretrainConfig, tokens_dir: Path, tokenizer_dir: Path, stage_dir: Path, ranks: Ranks
+) -> dict[str, object]:
+    if ranks.first:
+        artifact.verify(tokens_dir)
     tokenizer = Tokenizer.from_file(tokenizer_dir)
     shape = _shape(config, tokenizer)
     target = device.pick(config.num_threads)
     model = Model(shape, seed=config.seed).to(target)
+    model.recompute = config.recompute
+    distributed.shard(model, ranks)
+    if config.compile:
+        for block in model.layers:
+            block.compile()
     optim = optimizer.build(
         model,
         learning_rate=config.learning_rate,
@@ -65,47 +85,54 @@ def _train(config: PretrainConfig, tokens_dir: Path, tokenizer_dir: Path, stage:
         kind=config.optimizer,
         table_lr_scale=config.table_lr_scale,
     )
-    seq_len, batch_size = config.seq_len, config.global_batch_size
+    seq_len, batch_size = config.seq_len, ranks.rows(config.global_batch_size)
     rows = min(config.micro_batch_size or batch_size, batch_size)
-    loader = PackedLoader({tokens_dir / "train": 1.0}, seq_len=seq_len, batch_size=batch_size, seed=config.seed)
-    lengths = token_bytes(tokenizer, model.output_weight.shape[0])
+    loader = PackedLoader(
+        {tokens_dir / "train": 1.0},
+        seq_len=seq_len,
+        batch_size=batch_size,
+        seed=config.seed,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
+    lengths = token_bytes(tokenizer, shape.vocab_size or 0)
     heldout = HeldOut(
         tokens_dir / "heldout",
         seq_len=seq_len,
-        batch_size=batch_size,
+        batch_size=config.global_batch_size,
         num_batches=config.evaluate_batches,
         lengths=lengths,
     )
-    metrics = MetricsLog(stage.path)
-    start, tokens, measured = 0, 0, dict[str, float]()
-    newest = checkpoint.latest(stage.path)
+    report = Telemetry(config, stage_dir, shape, target, ranks)
+    start, tokens, watch, spikes = 0, 0, BestSoFar(config.patience), Spikes(config.spike_deviations)
+    newest = ranks.from_first(checkpoint.latest(stage_dir) if ranks.first else None)
     if newest is not None:
         state = checkpoint.restore(newest, model, optim)
         start, tokens = checkpoint.step_of(newest), int(str(state["tokens"]))
+        watch, spikes = restored(state, config)
         progress.say(f"  pretrain: going on from {newest}")
-    metrics.truncate(start)
+    report.begin(start)
     loader.seek(start)
+    writer, measured, done = Writer(), dict[str, float](), start
 
-    with progress.bar("pretrain", config.steps, "steps") as bar:
+    with progress.bar("pretrain", config.steps, "steps") as bar, contextlib.closing(report):
         for step in range(start + 1, config.steps + 1):
-            began = time.perf_counter()
+            if watch.ended:
+                break
+            report.step_begins()
             batch = next(loader)
-            num_labels, nats = int((batch.labels >= 0).sum()), 0.0
-            for part in batches.split(batch, rows, target):
-                with device.autocast(target):
-                    loss, nll = model.loss(
-                        part.input_ids,
-                        part.labels,
-                        position_ids=part.position_ids,
-                        cu_seqlens=part.cu_seqlens,
-                        total_tokens=num_labels,
-                        z_loss=config.z_loss,
-                    )
+            report.data_arrived()
+            num_labels, num_bytes = ranks.sum((batch.labels >= 0).sum(), bytes_of(batch.labels, lengths))
+            parts, mine = batches.split(batch, rows, target), 0.0
+            for part in parts:
+                loss, nll = _loss(model, part, target, num_labels / ranks.world_size, config.z_loss)
                 torch.autograd.backward(loss)
-                nats += float(nll)
+                mine += float(nll)
+            (nats,) = ranks.sum(mine / ranks.world_size)
             grad_norm = optim.clip_grad_norm(config.grad_clip)
             if not math.isfinite(nats + grad_norm):
-                raise _diverged(step, nats, grad_norm, batch)
+                where = first_not_finite(model, functools.partial(_losses, model, parts, target))
+                raise _diverged(step, nats, grad_norm, batch, where)
             lr = learning_rate(
                 step,
                 peak=config.learning_rate,
@@ -114,43 +141,74 @@ def _train(config: PretrainConfig, tokens_dir: Path, tokenizer_dir: Path, stage:
                 kind=config.schedule,
                 final_fraction=config.final_fraction,
             )
-            optim.set_learning_rate(lr)
-            optim.step()
+            if not spikes.found(nats):
+                optim.set_learning_rate(lr)
+                optim.step()
             optim.zero_grad()
             device.synchronize(target)
-            tokens += batch.input_ids.size
-            figures = {
-                "loss": nats,
-                "bits_per_byte": nats * num_labels / math.log(2) / max(1, bytes_of(batch.labels, lengths)),
-                "lr": lr,
-                "grad_norm": grad_norm,
-                "tokens_per_second": batch.input_ids.size / (time.perf_counter() - began),
-            }
+            tokens, done = tokens + batch.input_ids.size * ranks.world_size, step
+            bits = nats * num_labels / math.log(2) / max(1, num_bytes)
+            figures = {"loss": nats, "bits_per_byte": bits, "lr": lr, "grad_norm": grad_norm}
+            figures |= report.step_ends(batch.input_ids.size * ranks.world_size)
+            if config.spike_deviations is not None:
+                figures["skipped_updates"] = float(spikes.skipped)
             if step % config.evaluate_every == 0 or step == config.steps:
                 measured = heldout.measure(model, rows)
+                watch.saw(step, measured["heldout_loss"])
                 figures |= measured
-            metrics.write(step, tokens=tokens, **figures)
+            report.write(step, tokens, figures)
             memory.release(step)
             bar.update(step, **figures)
             if step % config.checkpoint_every == 0:
-                checkpoint.save(
-                    stage.path,
-                    step,
-                    model,
-                    optim,
-                    tokenizer_dir=tokenizer_dir,
-                    state={"tokens": tokens, "loader": loader.state_dict()},
-                    keep_last=config.keep_last,
-                )
+                kept = Snapshot.take(model, optim)
+                state = {"tokens": tokens, "loader": loader.state_dict(), **saved(watch, spikes)}
+                if ranks.first:
+                    writer.submit(
+                        functools.partial(
+                            checkpoint.save,
+                            stage_dir,
+                            step,
+                            kept,
+                            kept,
+                            tokenizer_dir=tokenizer_dir,
+                            state=state,
+                            keep_last=config.keep_last,
+                            keep_step=watch.step if config.keep_best else None,
+                        )
+                    )
 
+    writer.wait()
     measured = measured or heldout.measure(model, rows)
-    counts = {"steps": config.steps, "tokens": tokens, "parameters": shape.num_parameters(), **measured}
-    final = checkpoint.write_final(stage.path, model, tokenizer_dir=tokenizer_dir, counts=counts)
-    progress.say(
-        f"  pretrain: {shape.num_parameters():,} parameters, {tokens:,} tokens, "
-        f"{measured['heldout_bits_per_byte']:.4f} bits per byte on held-out documents; wrote {final}"
-    )
-    return stage.finish(counts=counts)
+    counts: dict[str, object] = {"steps": done, "tokens": tokens, "parameters": shape.num_parameters(), **measured}
+    if config.spike_deviations is not None:
+        counts["skipped_updates"] = spikes.skipped
+    kept = Snapshot.take(model, optim)
+    if ranks.first:
+        final = checkpoint.write_final(stage_dir, kept, tokenizer_dir=tokenizer_dir, counts=counts)
+        progress.say(
+            f"  pretrain: {shape.num_parameters():,} parameters, {tokens:,} tokens, "
+            f"{measured['heldout_bits_per_byte']:.4f} bits per byte on held-out documents; wrote {final}"
+        )
+    return counts
+
+
+def _loss(
+    model: Model, part: batches.MicroBatch, target: torch.device, total_tokens: float, z_loss: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    with device.autocast(target):
+        return model.loss(
+            part.input_ids,
+            part.labels,
+            position_ids=part.position_ids,
+            cu_seqlens=part.cu_seqlens,
+            total_tokens=total_tokens,
+            z_loss=z_loss,
+        )
+
+
+def _losses(model: Model, parts: list[batches.MicroBatch], target: torch.device) -> None:
+    for part in parts:
+        _loss(model, part, target, 1.0, 0.0)
 
 
 def _shape(config: PretrainConfig, tokenizer: ByteTokenizer) -> ModelConfig:
@@ -170,10 +228,11 @@ def _shape(config: PretrainConfig, tokenizer: ByteTokenizer) -> ModelConfig:
     )
 
 
-def _diverged(step: int, loss: float, grad_norm: float, batch: Batch) -> TrainingError:
+def _diverged(step: int, loss: float, grad_norm: float, batch: Batch, where: str) -> TrainingError:
     documents = list(dict.fromkeys(batch.document_ids))
     shown = ", ".join(documents[:10]) + (f" and {len(documents) - 10} more" if len(documents) > 10 else "")
     return TrainingError(
-        f"step {step}: the loss is {loss} and the gradient norm {grad_norm}; its batch holds the documents {shown}. "
+        f"step {step}: the loss is {loss} and the gradient norm {grad_norm}; it begins in {where}; its batch holds the "
+        f"documents {shown} (all of them: gristlm trace RUN --step {step}). "
         "Lower pretrain.learning_rate or raise pretrain.warmup_steps; the checkpoints before it are whole"
     )

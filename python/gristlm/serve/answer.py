@@ -52,7 +52,8 @@ class Answer:
                 sampling.top_k,
                 sampling.min_p,
                 sampling.stop,
-                None if sampling.seed is None else sampling.seed + index % sampling.n,
+                sampling.seed,
+                index % sampling.n,
                 num_likeliest,
                 score_prompt,
             )

@@ -7,16 +7,18 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import Body, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gristlm.errors import InputError
 from gristlm.serve import logprobs
 from gristlm.serve.answer import Answer, Choice, GenerationError
-from gristlm.serve.engine import Engine, QueueFullError
+from gristlm.serve.engine import Engine, Piece, QueueFullError
+from gristlm.serve.feedback import Feedback, Preference, Rating
 from gristlm.serve.pages import add_errors, add_files, add_page
 from gristlm.serve.requests import ChatRequest, CompletionRequest, Sampling
 from gristlm.serve.security import Access, Guard, refusal
@@ -27,12 +29,22 @@ MAX_PROMPTS = 64
 """Prompts in one call of /v1/completions."""
 
 
-def create_app(engines: Mapping[str, Engine], access: Access) -> ASGIApp:
-    """Returns the application that serves `engines` by name to those whom `access` allows."""
+FILES = ("chat.js", "conversations.js", "markdown.js", "page.js", "stream.js", "turn.js", "chat.css", "theme.css")
+
+
+def create_app(engines: Mapping[str, Engine], access: Access, feedback: Feedback | None = None) -> ASGIApp:
+    """Returns the application that serves `engines` by name to those whom `access` allows.
+
+    Args:
+        engines: a loaded checkpoint for each name.
+        access: who may ask.
+        feedback: where judgements of the chat page go; by default the folder `feedback`.
+    """
+    feedback = feedback or Feedback(Path("feedback"))
     app = FastAPI(title="gristlm", docs_url=None, redoc_url=None, openapi_url=None)
     add_errors(app)
-    add_page(app, access, "/", "chat.html")
-    add_files(app, "chat.js", "chat.css", "theme.css")
+    add_page(app, access, "/", "chat", "gristlm chat", style="chat.css")
+    add_files(app, *FILES)
 
     @app.exception_handler(QueueFullError)
     async def _busy(_: Request, error: QueueFullError) -> Response:
@@ -55,6 +67,11 @@ def create_app(engines: Mapping[str, Engine], access: Access) -> ASGIApp:
     @app.get("/v1/models/{name:path}")
     async def model(name: str) -> dict[str, object]:
         return _model(_engine(engines, name))
+
+    @app.post("/api/feedback")
+    def judge(body: Annotated[Rating | Preference, Body(discriminator="kind")]) -> dict[str, bool]:
+        feedback.store(body)
+        return {"stored": True}
 
     @app.post("/v1/chat/completions", response_model=None)
     async def chat(body: ChatRequest, request: Request) -> Response:
@@ -127,26 +144,34 @@ class _Reply:
         return JSONResponse({**self._head, "choices": choices, "usage": self._answer.usage})
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
-        name, to_bytes = self._engine.token_text, self._engine.tokenizer.id_to_bytes
         prompt = self._answer.prompts[index // self._answer.n]
         body: dict[str, Any] = {"index": index, "finish_reason": choice.end.reason, "logprobs": None}
         if self._chat:
             body["message"] = {"role": "assistant", "content": choice.text, "refusal": None}
-            if choice.end.scores:
-                body["logprobs"] = logprobs.for_chat(choice.end.scores, name, to_bytes)
         else:
             body["text"] = (self._engine.tokenizer.decode(list(prompt)) if self._echo else "") + choice.text
-            if choice.end.scores:
-                body["logprobs"] = logprobs.for_completion(choice.end.scores, name)
+        body["logprobs"] = self._logprobs(choice.end)
         if self._body.return_token_ids:
             body |= {"token_ids": choice.tokens, "prompt_token_ids": list(prompt)}
         return body
 
+    def _logprobs(self, end: Piece) -> dict[str, object] | None:
+        if not end.scores:
+            return None
+        name = self._engine.token_text
+        if self._chat:
+            return logprobs.for_chat(end.scores, name, self._engine.tokenizer.id_to_bytes)
+        return logprobs.for_completion(end.scores, name)
+
     async def _events(self) -> AsyncIterator[str]:
-        """Yields server-sent events."""
+        """Yields server-sent events; the log-probabilities of an answer come with its last one."""
         if self._chat:
             for index in range(len(self._answer.prompts) * self._answer.n):
                 yield self._event(index, {"delta": {"role": "assistant", "content": ""}})
+        for index in range(len(self._answer.prompts) * self._answer.n if self._echo else 0):
+            prompt = list(self._answer.prompts[index // self._answer.n])
+            ids = {"prompt_token_ids": prompt} if self._body.return_token_ids else {}
+            yield self._event(index, {"text": self._engine.tokenizer.decode(prompt)} | ids)
         try:
             async for index, piece in self._answer.pieces():
                 ids = {"token_ids": list(piece.tokens)} if self._body.return_token_ids else {}
@@ -155,7 +180,7 @@ class _Reply:
                         index, ({"delta": {"content": piece.text}} if self._chat else {"text": piece.text}) | ids
                     )
                 if piece.reason:
-                    yield self._event(index, {"delta": {}} if self._chat else {"text": ""}, piece.reason)
+                    yield self._event(index, {"delta": {}} if self._chat else {"text": ""}, piece)
         except GenerationError as error:
             yield _data({"error": {"message": str(error), "type": "server_error", "param": None, "code": None}})
             return
@@ -163,8 +188,8 @@ class _Reply:
             yield _data({**self._head, "choices": [], "usage": self._answer.usage})
         yield "data: [DONE]\n\n"
 
-    def _event(self, index: int, said: dict[str, Any], reason: str | None = None) -> str:
-        choice = {"index": index, **said, "finish_reason": reason, "logprobs": None}
+    def _event(self, index: int, said: dict[str, Any], end: Piece | None = None) -> str:
+        choice = {"index": index, **said, "finish_reason": end and end.reason, "logprobs": end and self._logprobs(end)}
         return _data({**self._head, "choices": [choice]})
 
 

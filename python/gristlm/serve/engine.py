@@ -1,8 +1,8 @@
-"""One model behind a bounded queue: one thread makes the answers, a token of each in turn.
+"""One model behind a bounded queue: one thread makes the answers, all that are under way in one batch.
 
-Requests are started in the order they came. Up to `MAX_ACTIVE` are made side by side, so a short answer does not wait
-for a long one; nobody's answer depends on who else is asking. What a request wants is told to `submit` and what becomes
-of it to its `sink`, so how the thread computes is its own affair.
+Requests are started in the order they came and join the batch between two steps (`gristlm.model.generation_engine`).
+Up to `MAX_ACTIVE` are made side by side, so a short answer does not wait for a long one; nobody's answer depends on who
+else is asking. What a request wants is told to `submit` and what becomes of it to its `sink`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import dataclasses
 import logging
 import queue
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from gristlm.errors import InputError
-from gristlm.model import Model
+from gristlm.model import Model, generation_engine
+from gristlm.model.sampling import Sampling
 from gristlm.serve.logprobs import Score, score
 from gristlm.serve.stop_text import StopText
 from gristlm.tokenize import Tokenizer
@@ -26,8 +26,8 @@ from gristlm.training.chat_prompt import encode_prompt, load_template
 
 QUEUE_LENGTH = 64
 """Requests that may wait beside those being made."""
-MAX_ACTIVE = 8
-"""Requests made side by side; each holds its own key/value cache."""
+MAX_ACTIVE = 32
+"""Requests made side by side."""
 logger = logging.getLogger(__name__)
 
 
@@ -65,11 +65,29 @@ class Request:
     min_p: float | None = None
     stop: Sequence[str] = ()
     seed: int | None = None
+    sample: int = 0
+    """Which of several answers to one prompt and seed this is."""
     num_likeliest: int | None = None
     """Likeliest tokens to report in each place; None reports no log-probabilities."""
     score_prompt: bool = False
     """Report the prompt's log-probabilities too."""
     cancelled: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+
+class _Answer:
+    """A request under way: what was made of it, as tokens and as text."""
+
+    def __init__(self, request: Request, tokenizer: Tokenizer) -> None:
+        self.request = request
+        self.tokens: list[int] = []
+        self._decoder, self.cut = tokenizer.stream_decoder(), StopText(request.stop)
+
+    def push(self, token: int, *, shown: bool) -> Piece:
+        self.tokens.append(token)
+        return Piece(self.cut.push(self._decoder.push(token)) if shown else "", (token,))
+
+    def rest(self) -> str:
+        return "" if self.cut.found else self.cut.push(self._decoder.finish()) + self.cut.finish()
 
 
 class Engine:
@@ -80,6 +98,7 @@ class Engine:
         self.name = name
         self.model = Model.from_pretrained(checkpoint)
         self.tokenizer = Tokenizer.from_file(checkpoint)
+        self.batch = generation_engine.Engine(self.model)
         self._template = load_template(checkpoint)
         self._specials = frozenset(self.tokenizer.special_tokens.values())
         self._queue: queue.Queue[Request | None] = queue.Queue(QUEUE_LENGTH)
@@ -140,53 +159,63 @@ class Engine:
         self._thread.join()
 
     def _work(self) -> None:
-        active: deque[tuple[Request, Iterator[None]]] = deque()
+        active: dict[int, _Answer] = {}
         while not self._closing.is_set():
             while len(active) < MAX_ACTIVE and (not active or not self._queue.empty()):
                 request = self._queue.get()
                 if request is None:
                     return
-                active.append((request, self._answer(request)))
-            request, steps = active.popleft()
-            if request.cancelled.is_set():
-                continue
+                self._start(request, active)
+            for handle in [handle for handle, answer in active.items() if answer.request.cancelled.is_set()]:
+                self.batch.cancel(handle)
+                del active[handle]
             try:
-                next(steps)
-                active.append((request, steps))
-            except StopIteration:
-                pass
-            except Exception as error:
-                logger.exception("a request to %s failed", self.name)
-                request.sink(Piece(error=f"{type(error).__name__}: {error}"))
+                for event in self.batch.step() if active else ():
+                    self._take(event, active)
+            except Exception as error:  # of the whole batch: what it had made of each request is lost
+                logger.exception("%s failed", self.name)
+                for answer in active.values():
+                    answer.request.sink(Piece(error=f"{type(error).__name__}: {error}"))
+                active.clear()
+                self.batch = generation_engine.Engine(self.model)
 
-    def _answer(self, request: Request) -> Iterator[None]:
-        """Makes one answer, yielding after each token."""
-        decoder, cut = self.tokenizer.stream_decoder(), StopText(request.stop)
+    def _start(self, request: Request, active: dict[int, _Answer]) -> None:
+        answer = _Answer(request, self.tokenizer)
         limit = min(request.max_tokens, self.room - len(request.prompt))
-        made: list[int] = []
-        ended = False
-        for token in self._tokens(request, limit) if limit else ():
-            made.append(token)
-            text = "" if token in self._specials else cut.push(decoder.push(token))
-            request.sink(Piece(text, (token,)))
-            ended = token in self.model.config.eos_token_ids
-            if cut.found:
-                break
-            yield
-        rest = "" if cut.found else cut.push(decoder.finish()) + cut.finish()
-        scores: tuple[Score, ...] = ()
-        if request.num_likeliest is not None:
-            first = 0 if request.score_prompt else len(request.prompt)
-            scores = tuple(score(self.model, [*request.prompt, *made], first, request.num_likeliest))
-        request.sink(Piece(rest, reason="stop" if ended or cut.found else "length", scores=scores))
+        if request.cancelled.is_set():
+            return
+        try:
+            if not limit:
+                self._finish(answer, "length")
+                return
+            how = Sampling(limit, request.temperature, request.top_k, request.top_p, request.min_p)
+            wanted = generation_engine.Request(request.prompt, how, request.seed, request.sample)
+            active[self.batch.add(wanted)] = answer
+        except Exception as error:
+            logger.exception("a request to %s failed", self.name)
+            request.sink(Piece(error=f"{type(error).__name__}: {error}"))
 
-    def _tokens(self, request: Request, limit: int) -> Iterator[int]:
-        return self.model.stream(
-            request.prompt,
-            max_new_tokens=limit,
-            temperature=request.temperature,
-            top_k=request.top_k,
-            top_p=request.top_p,
-            min_p=request.min_p,
-            seed=request.seed,
-        )
+    def _take(self, event: generation_engine.Event, active: dict[int, _Answer]) -> None:
+        answer = active.get(event.handle)
+        if answer is None:
+            return
+        answer.request.sink(answer.push(event.token, shown=event.token not in self._specials))
+        if answer.cut.found or event.finish_reason is not None:
+            self.batch.cancel(event.handle)
+            del active[event.handle]
+            self._finish(answer, "stop" if answer.cut.found else event.finish_reason or "stop")
+
+    def _finish(self, answer: _Answer, reason: Literal["stop", "length"]) -> None:
+        request, rest = answer.request, answer.rest()
+        if answer.cut.found:
+            reason = "stop"
+        scores: tuple[Score, ...] = ()
+        try:
+            if request.num_likeliest is not None:
+                first = 0 if request.score_prompt else len(request.prompt)
+                scores = tuple(score(self.model, [*request.prompt, *answer.tokens], first, request.num_likeliest))
+        except Exception as error:
+            logger.exception("scoring an answer of %s failed", self.name)
+            request.sink(Piece(error=f"{type(error).__name__}: {error}"))
+            return
+        request.sink(Piece(rest, reason=reason, scores=scores))

@@ -19,9 +19,15 @@ CSRF_PLACE = "{csrf_token}"
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 
 
-def add_page(app: FastAPI, access: Access, path: str, name: str) -> None:
-    """Serves `page/name` at `path`, with the browser's CSRF token in its `<meta name="csrf-token">`."""
-    text = (FOLDER / name).read_text(encoding="utf-8")
+def add_page(app: FastAPI, access: Access, path: str, name: str, title: str, *, style: str) -> None:
+    """Serves `page/NAME.html` with `page/NAME.js` and `page/style` at `path`.
+
+    The browser's CSRF token stands in its `<meta name="csrf-token">`.
+    """
+    body = (FOLDER / f"{name}.html").read_text(encoding="utf-8")
+    text = (FOLDER / "frame.html").read_text(encoding="utf-8")
+    for place, value in (("title", title), ("style", style), ("script", f"{name}.js"), ("body", body)):
+        text = text.replace(f"{{{place}}}", value)
 
     async def page(request: Request) -> Response:
         browser = request.cookies.get(cookie_name("browser", request)) or secrets.token_urlsafe(24)

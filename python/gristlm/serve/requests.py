@@ -79,12 +79,6 @@ class Sampling(BaseModel):
             raise ValueError("response_format may only be {'type': 'text'} here")
         return {name: value for name, value in body.items() if value is not None}
 
-    @model_validator(mode="after")
-    def _no_scores_in_streams(self) -> Sampling:
-        if self.stream and getattr(self, "logprobs", None):
-            raise ValueError("logprobs come with whole answers only; ask with stream false")
-        return self
-
 
 class ChatRequest(Sampling):
     """The body of /v1/chat/completions."""
@@ -109,9 +103,3 @@ class CompletionRequest(Sampling):
         if self.prompt and isinstance(self.prompt[0], int):
             return cast("list[list[int]]", [self.prompt])
         return cast("list[str] | list[list[int]]", self.prompt)
-
-    @model_validator(mode="after")
-    def _no_echo_in_streams(self) -> CompletionRequest:
-        if self.stream and self.echo:
-            raise ValueError("echo comes with whole answers only; ask with stream false")
-        return self

@@ -16,16 +16,22 @@ __all__ = ["MetricsLog", "PackedLoader"]
 
 _HOMES = {"MetricsLog": "gristlm.training.metrics", "PackedLoader": "gristlm.training.packed_loader"}
 _MODULES = (
+    "background",
     "batches",
     "chat_prompt",
     "checkpoint",
     "device",
+    "diagnosis",
+    "distributed",
+    "flops",
     "metrics",
     "muon",
     "optimizer",
     "packed_loader",
     "refusal",
     "schedule",
+    "sinks",
+    "spikes",
 )
 
 

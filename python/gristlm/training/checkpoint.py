@@ -11,6 +11,7 @@ to keep.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -25,10 +26,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gristlm.errors import ArtifactError, DamagedArtifactError, StorageError
-from gristlm.model import Model
-from gristlm.model.weights import load_into
+from gristlm.model import Model, ModelConfig
+from gristlm.model.weights import load_into, save_tensors
 from gristlm.runs import artifact, progress
 from gristlm.runs.files import sync_directory
+from gristlm.training.distributed import whole
 from gristlm.training.optimizer import Optimizer
 
 CHECKPOINTS = "checkpoints"
@@ -54,15 +56,57 @@ class Saves(Protocol):
         """Returns every tensor."""
 
 
+class SavesState(Protocol):
+    """An `Optimizer`, or what was copied from one."""
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Returns the whole state."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A copy of a model and its optimizer in memory, to be written while training goes on."""
+
+    config: ModelConfig
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+
+    @staticmethod
+    def take(model: Model, optimizer: Optimizer) -> Snapshot:
+        """Returns the copy; every rank must call it, and gets the whole."""
+        weights = {name: _copied(tensor) for name, tensor in model.state_dict().items()}
+        return Snapshot(
+            model.config, weights, {name: _copied(tensor) for name, tensor in optimizer.state_tensors().items()}
+        )
+
+    def save_pretrained(self, path: Path) -> None:
+        """Writes the directory's files."""
+        save_tensors(self.config, self.weights, path)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns the weights."""
+        return self.weights
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Returns the optimizer's state."""
+        return self.optimizer
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    full = whole(tensor.detach())
+    return full.clone() if full.device.type == "cpu" else full.cpu()
+
+
 def save(
     stage_dir: Path,
     step: int,
     model: Saves,
-    optimizer: Optimizer,
+    optimizer: SavesState,
     *,
     tokenizer_dir: Path | None,
     state: Mapping[str, object],
     keep_last: int | None = None,
+    keep_step: int | None = None,
 ) -> Path:
     """Writes the checkpoint of `step` and returns its directory.
 
@@ -74,6 +118,7 @@ def save(
         tokenizer_dir: where to copy `tokenizer.json` (and a chat template) from.
         state: anything else that `restore` shall return; JSON-able.
         keep_last: delete all but the newest so many; None keeps all.
+        keep_step: never delete this step's (the best so far).
 
     Raises:
         StorageError: the disk is full or refuses; the earlier checkpoints are untouched.
@@ -84,7 +129,7 @@ def save(
         train_state = path / TRAIN_STATE
         train_state.mkdir()
         save_file(optimizer.state_tensors(), train_state / "optimizer.safetensors")
-        if not isinstance(model, Model):
+        if not isinstance(model, Model | Snapshot):
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
             save_file(tensors, train_state / "module.safetensors")
         body = {"step": step, "state": dict(state)}
@@ -94,7 +139,8 @@ def save(
     _commit(path, fill, config=_config_of(model), counts={"step": step})
     if keep_last is not None:
         for old in _found(stage_dir)[keep_last:]:
-            shutil.rmtree(old)
+            if step_of(old) != keep_step:
+                shutil.rmtree(old)
     return path
 
 

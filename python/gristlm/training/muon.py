@@ -7,6 +7,8 @@ Where this departs from the publication or from `torch.optim.Muon`:
 2. Updates are scaled by 0.2 sqrt(max(rows, columns)) (Moonlight, arXiv 2502.16982, section 2.2), which gives them the
    size of AdamW's, so that one learning rate serves the matrices here and the rest under AdamW.
 3. Matrices of one shape go through Newton-Schulz as one batch.
+4. Of sharded parameters every rank makes the whole matrices again and orthogonalizes all of them: simple, exact, and
+   for models of a few billion weights a small part of a step.
 
 Shapes: G matrices, R rows, C columns.
 """
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from gristlm.model.products import Fast
+from gristlm.training.distributed import sharded_like, whole
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration, chosen for the steepest rise of small singular values."""
@@ -43,7 +46,7 @@ class Muon(torch.optim.Optimizer):
     """Muon for matrices.
 
     Args:
-        params: two-dimensional parameters.
+        params: matrices, or stacks of them (experts).
         lr: learning rate, on AdamW's scale.
         weight_decay: decoupled, times the learning rate.
         momentum: of the Nesterov average of gradients.
@@ -77,7 +80,7 @@ class Muon(torch.optim.Optimizer):
             average = state["momentum"].lerp_(gradient, 1 - momentum)
             directions.append(gradient.lerp(average, momentum))
         with Fast():
-            updates = orthogonalize(torch.stack(directions))
-        scale = 0.2 * max(parameters[0].shape) ** 0.5
-        for parameter, update in zip(parameters, updates.unbind(), strict=True):
-            parameter.mul_(1 - lr * weight_decay).add_(update, alpha=-lr * scale)
+            updates = orthogonalize(torch.stack([whole(direction) for direction in directions]).flatten(0, -3))
+        scale = 0.2 * max(parameters[0].shape[-2:]) ** 0.5
+        for parameter, update in zip(parameters, updates.view(-1, *parameters[0].shape), strict=True):
+            parameter.mul_(1 - lr * weight_decay).add_(sharded_like(update, parameter), alpha=-lr * scale)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gristlm.errors import DamagedArtifactError, TrainingError
+from gristlm.training.distributed import sharded_like, whole
 from gristlm.training.muon import Muon
 
 Kind = Literal["adamw", "muon"]
@@ -47,7 +48,7 @@ class Optimizer:
     def clip_grad_norm(self, max_norm: float | None) -> float:
         """Returns the norm of the whole gradient before it is scaled down to `max_norm` (None: not scaled)."""
         gradients = [parameter.grad for parameter in self._names if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = whole(torch.nn.utils.get_total_norm(gradients))
         if max_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self._names, max_norm, norm)
         return float(norm)
@@ -77,12 +78,12 @@ class Optimizer:
         return norm
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Returns the whole state, `<parameter name>/<entry>` to tensor, for safetensors."""
+        """Returns the whole state, `<parameter name>/<entry>` to tensor, for safetensors; all ranks must call it."""
         tensors = {}
         for optimizer in self._optimizers:
             for parameter, entries in optimizer.state.items():
                 for entry, value in entries.items():
-                    tensors[f"{self._names[parameter]}/{entry}"] = value.detach().cpu().contiguous()
+                    tensors[f"{self._names[parameter]}/{entry}"] = whole(value.detach()).cpu().contiguous()
         return tensors
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
@@ -107,7 +108,9 @@ class Optimizer:
                             f"the optimizer state of {self._names[parameter]!r} has another shape than the parameter"
                         )
                     optimizer.state[parameter] = {
-                        entry: value.clone() if entry == "step" else value.to(parameter.device, copy=True)
+                        entry: value.clone()
+                        if entry == "step"
+                        else sharded_like(value.to(parameter.device, copy=True), parameter)
                         for entry, value in entries.items()
                     }
 

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod bpe;
 pub mod cache;
+pub mod chat;
 pub mod error;
 pub mod formats;
 pub mod job;

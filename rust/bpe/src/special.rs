@@ -107,6 +107,11 @@ impl Specials {
         None
     }
 
+    /// Where tokens stand in `text`, from the left, the longest at each place.
+    pub fn find_all<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = std::ops::Range<usize>> + 'a {
+        self.search().into_iter().flat_map(move |search| search.find_iter(text)).map(|found| found.range())
+    }
+
     /// Refuses a text that holds a forbidden token.
     ///
     /// # Errors

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use crate::error::Error;
 use crate::rules::{Drop, Rule};
+
+/// Told the bytes done since the last call; false asks to stop.
+pub type Step<'s> = &'s (dyn Fn(u64) -> bool + Sync);
 
 /// What the rules made of one text.
 #[derive(Clone, Debug)]
@@ -19,8 +23,15 @@ pub struct Cleaned<'a> {
 }
 
 /// Applies `rules` to each text, in the order given; the first rule that drops a text ends its way.
-pub fn clean<'a>(texts: &[&'a str], rules: &[Rule]) -> Vec<Cleaned<'a>> {
-    texts.par_iter().with_min_len(8).map(|text| clean_one(text, rules)).collect()
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn clean<'a>(texts: &[&'a str], rules: &[Rule], step: Step<'_>) -> Result<Vec<Cleaned<'a>>, Error> {
+    let apply = |text: &&'a str| {
+        let cleaned = clean_one(text, rules);
+        if step(text.len() as u64) { Ok(cleaned) } else { Err(Error::Interrupted) }
+    };
+    texts.par_iter().with_min_len(8).map(apply).collect()
 }
 
 fn clean_one<'a>(text: &'a str, rules: &[Rule]) -> Cleaned<'a> {

@@ -22,6 +22,9 @@ pub enum Error {
         "the page has a tag or comment of tens of thousands of words; it is not read, for no option raises this limit"
     )]
     TooManyAttributes,
+    /// The caller asked to stop.
+    #[error("the call was interrupted")]
+    Interrupted,
     /// A rule that does not exist.
     #[error("rules: there is no rule {given:?}{}; the rules are {}", did_you_mean(.nearest), .known.join(", "))]
     UnknownRule {

@@ -3,6 +3,9 @@
 use rayon::prelude::*;
 use whatlang::Lang;
 
+use crate::clean::Step;
+use crate::error::Error;
+
 /// Bytes at the start of a text that are looked at: more does not change the answer, only the time.
 const SAMPLE_BYTES: usize = 4096;
 
@@ -16,8 +19,12 @@ pub struct Language {
 }
 
 /// Returns the language of each text.
-pub fn identify(texts: &[&str]) -> Vec<Language> {
-    texts.par_iter().with_min_len(8).map(|text| identify_one(text)).collect()
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn identify(texts: &[&str], step: Step<'_>) -> Result<Vec<Language>, Error> {
+    let one = |text: &&str| if step(text.len() as u64) { Ok(identify_one(text)) } else { Err(Error::Interrupted) };
+    texts.par_iter().with_min_len(8).map(one).collect()
 }
 
 fn identify_one(text: &str) -> Language {

@@ -7,6 +7,6 @@ pub mod html;
 mod language;
 pub mod rules;
 
-pub use clean::{Cleaned, clean, total_changes};
+pub use clean::{Cleaned, Step, clean, total_changes};
 pub use error::Error;
 pub use language::{Language, identify};

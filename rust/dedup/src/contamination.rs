@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use crate::error::{check_count, check_texts};
+use crate::room::Room;
 use crate::shingles::{Roller, stands_alone};
 use crate::{Error, hash};
 
@@ -38,8 +39,8 @@ pub struct Contamination {
 /// Finds runs of `ngram` words that `texts` share with `against`.
 ///
 /// # Errors
-/// [`Error::Zero`], [`Error::TooMany`], [`Error::TooManyTexts`].
-pub fn contamination(texts: &[&str], against: &[&str], ngram: usize) -> Result<Contamination, Error> {
+/// [`Error::Zero`], [`Error::TooMany`], [`Error::TooManyTexts`], [`Error::Interrupted`].
+pub fn contamination(texts: &[&str], against: &[&str], ngram: usize, room: Room<'_>) -> Result<Contamination, Error> {
     check_count("ngram", ngram, 1 << 16)?;
     check_texts(texts.len())?;
     check_texts(against.len())?;
@@ -62,8 +63,11 @@ pub fn contamination(texts: &[&str], against: &[&str], ngram: usize) -> Result<C
         .par_iter()
         .with_min_len(8)
         .enumerate()
-        .map(|(document, text)| search(document, text, ngram, &holders))
-        .collect();
+        .map(|(document, text)| {
+            room.did(text.len())?;
+            Ok(search(document, text, ngram, &holders))
+        })
+        .collect::<Result<_, Error>>()?;
     for (overlap, hits) in searched {
         out.overlap.push(overlap);
         out.hits.extend(hits);
@@ -132,7 +136,7 @@ mod tests {
     fn a_hit_says_what_where_and_whose() {
         let texts = ["It said: \"The quick, brown fox!\" jumps", "nothing of it", ""];
         let against = ["short", "the quick brown fox jumps"];
-        let found = contamination(&texts, &against, 4).unwrap();
+        let found = contamination(&texts, &against, 4, Room::default()).unwrap();
         assert_eq!(found.hits, [Hit { document: 0, start: 10, end: 38, against: 1 }]);
         assert_eq!(&texts[0][10..38], "The quick, brown fox!\" jumps");
         assert_eq!(found.overlap, [5.0 / 7.0, 0.0, 0.0]);

@@ -49,14 +49,37 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
-    /// More text than a 32-bit suffix array holds.
-    #[error("the texts have {given} bytes; one call takes at most {limit}, split them")]
+    /// A text longer than a 32-bit offset reaches.
+    #[error("text {document} has {given} bytes; a text may have at most {limit}, cut it into parts")]
     TooMuchText {
+        /// Its index.
+        document: usize,
         /// As given.
         given: usize,
         /// The limit.
         limit: usize,
     },
+    /// An intermediate file is not what was written.
+    #[error("{path} is damaged: {what}; remove it (or the folder it is in) and run again")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The operating system refused.
+    #[error("cannot {what} {path}: {why}")]
+    Storage {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: String,
+        /// The system's answer.
+        why: String,
+    },
+    /// The caller asked to stop.
+    #[error("the call was interrupted")]
+    Interrupted,
     /// A span that is not inside its text.
     #[error(
         "spans: row {row} is ({document}, {start}, {end}), which is no span of the texts; give rows of (document, start, end) in bytes, at character boundaries"

@@ -2,19 +2,28 @@
 //!
 //! Everything is deterministic: the same result for any number of threads, ties broken by the lowest index.
 
+mod bands;
 mod contamination;
 mod error;
 mod exact;
+mod groups;
 mod hash;
 mod minhash;
+mod pieces;
+mod resolve;
+mod room;
 mod shingles;
 mod signature;
 mod spans;
+mod spill;
 mod substrings;
+mod union_find;
 
 pub use contamination::{Contamination, Hit, contamination};
 pub use error::Error;
-pub use exact::{Exact, Unit, exact};
-pub use minhash::{MinHash, NearDuplicates, near_duplicates};
+pub use exact::{Exact, exact};
+pub use minhash::{MinHash, NearDuplicates, near_duplicates, signatures};
+pub use pieces::Unit;
+pub use room::{Room, Step};
 pub use spans::{Span, cut};
 pub use substrings::substrings;

@@ -4,15 +4,23 @@
 //! has a Jaccard similarity of at least `threshold` with it; its twin is the first such text. So a dropped text is always
 //! verified against one that stays, never dropped through a chain of others, and the one that stays of each group has the
 //! lowest index. Source: Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", 3.4. The Jaccard
-//! similarity is that of the sets of shingles as 64-bit hashes ([`crate::shingles`]).
-
-use std::collections::HashMap;
+//! similarity is that of the sets of shingles as 64-bit hashes ([`crate::shingles`]). Of the kept texts of one band the
+//! first 1,000 are compared ([`crate::resolve`]).
+//!
+//! Larger than memory: the band keys are parted by prefix ([`crate::bands`]), one partition at a time gives groups
+//! ([`crate::groups`]), and sets of groups that hang together are resolved on their own, as many at a time as fit. What
+//! happens in one set does not depend on the others, so neither the threads nor the memory show in the result.
 
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
 
+use crate::bands::Bands;
 use crate::error::{check_count, check_texts};
-use crate::shingles::{jaccard_at_least, shingle_set, shingles};
+use crate::exact::exact;
+use crate::groups::Groups;
+use crate::pieces::Unit;
+use crate::resolve::resolve;
+use crate::room::Room;
+use crate::shingles::for_each_shingle_block;
 use crate::signature::Permutations;
 use crate::{Error, hash};
 
@@ -47,6 +55,13 @@ impl MinHash {
         }
         Ok(())
     }
+
+    /// Of all that the band keys depend on beside the texts.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        [self.bands as u64, self.rows as u64, self.ngram as u64, self.seed]
+            .iter()
+            .fold(1, |state, value| hash::mix(state ^ value).wrapping_add(1))
+    }
 }
 
 /// Which texts stay, and whose twins the others are.
@@ -62,171 +77,68 @@ pub struct NearDuplicates {
     pub similarity: Vec<f32>,
 }
 
-/// Texts resolved together: compared with earlier ones in parallel, with each other in order.
-const BLOCK: usize = 4096;
+/// What one text of a group takes while groups are resolved, in bytes.
+const BYTES_PER_MEMBER: u64 = 64;
 
-/// Finds near duplicates.
+/// Finds near duplicates. The texts may be mapped files; beside them `room` bounds the memory, but for 16 bytes per text.
 ///
 /// # Errors
-/// [`Error::Zero`], [`Error::TooMany`], [`Error::BandsBeyondSignature`], [`Error::Threshold`], [`Error::TooManyTexts`].
-pub fn near_duplicates(texts: &[&str], how: &MinHash) -> Result<NearDuplicates, Error> {
+/// [`Error::Zero`], [`Error::TooMany`], [`Error::BandsBeyondSignature`], [`Error::Threshold`], [`Error::TooManyTexts`],
+/// [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
+pub fn near_duplicates(texts: &[&str], how: &MinHash, room: Room<'_>) -> Result<NearDuplicates, Error> {
     how.check()?;
     check_texts(texts.len())?;
-    let same = same_text(texts);
-    let groups = band_groups(texts, &same, how);
-    let twins = resolve(texts, &groups, how);
+    // A million copies cost one lookup each, not a band.
+    let same: Vec<u32> = exact(texts, Unit::Document, room)?.cluster.into_iter().map(|first| first as u32).collect();
+    let bands = Bands::sign(texts, &same, how, room)?;
+    let groups = Groups::find(&bands, texts.len(), room)?;
+    drop(bands);
 
-    let mut out = NearDuplicates::default();
-    for (text, first) in same.iter().enumerate() {
-        // A copy shares the fate of the first text that equals it.
-        let (twin, similarity) = match twins.get(first) {
-            Some(twin) => (i64::from(twin.text), twin.similarity as f32),
-            None if *first as usize != text => (i64::from(*first), 1.0),
-            None => (-1, 0.0),
-        };
-        out.keep.push(twin < 0);
-        out.cluster.push(if twin < 0 { text as i64 } else { twin });
-        out.twin.push(twin);
-        out.similarity.push(similarity);
+    let mut out = NearDuplicates {
+        keep: vec![true; texts.len()],
+        cluster: (0..texts.len() as i64).collect(),
+        twin: vec![-1; texts.len()],
+        similarity: vec![0.0; texts.len()],
+    };
+    let limit = room.memory.map_or(u64::MAX, |memory| memory / 4 / BYTES_PER_MEMBER);
+    for roots in groups.batches(texts.len(), limit)? {
+        for (text, twin) in resolve(texts, &groups.members(&roots)?, how, room)? {
+            out.twin[text as usize] = i64::from(twin.text);
+            out.similarity[text as usize] = twin.similarity as f32;
+        }
+    }
+    for (text, first) in same.iter().map(|first| *first as usize).enumerate() {
+        if first != text {
+            // A copy shares the fate of the first text that equals it.
+            let dropped = out.twin[first] >= 0;
+            out.twin[text] = if dropped { out.twin[first] } else { first as i64 };
+            out.similarity[text] = if dropped { out.similarity[first] } else { 1.0 };
+        }
+        if out.twin[text] >= 0 {
+            out.keep[text] = false;
+            out.cluster[text] = out.twin[text];
+        }
     }
     Ok(out)
 }
 
-/// For each text the first one that equals it byte by byte: a million copies cost one lookup each, not a band.
-fn same_text(texts: &[&str]) -> Vec<u32> {
-    let hashes: Vec<u64> = texts.par_iter().map(|text| hash::bytes(text.as_bytes())).collect();
-    let mut first: FxHashMap<u64, u32> = FxHashMap::default();
-    let mut clashes: HashMap<&str, u32> = HashMap::new();
-    hashes
-        .iter()
-        .zip(texts)
-        .enumerate()
-        .map(|(text, (hash, words))| {
-            let known = *first.entry(*hash).or_insert(text as u32);
-            if texts[known as usize] == *words { known } else { *clashes.entry(*words).or_insert(text as u32) }
-        })
-        .collect()
-}
-
-/// For each text the groups that it shares with others: one group per band and key.
-struct Groups {
-    /// `groups[starts[i]..starts[i + 1]]` are those of text `i`.
-    starts: Vec<u32>,
-    groups: Vec<u32>,
-    count: u32,
-}
-
-impl Groups {
-    fn of(&self, text: usize) -> &[u32] {
-        &self.groups[self.starts[text] as usize..self.starts[text + 1] as usize]
-    }
-}
-
-fn band_groups(texts: &[&str], same: &[u32], how: &MinHash) -> Groups {
-    let permutations = Permutations::new(how.bands * how.rows, how.seed);
-    let firsts: Vec<u32> =
-        same.iter().enumerate().filter(|(text, first)| *text == **first as usize).map(|(_, f)| *f).collect();
-    let mut keys = vec![0_u64; firsts.len() * how.bands];
-    keys.par_chunks_mut(how.bands).zip(&firsts).with_min_len(16).for_each_init(
-        || (Vec::new(), Vec::new()),
-        |(hashes, signature), (keys, text)| {
-            shingles(texts[*text as usize], how.ngram, hashes);
-            permutations.sign(hashes, signature);
-            for (key, rows) in keys.iter_mut().zip(signature.chunks_exact(how.rows)) {
-                *key = rows.iter().fold(0, |state: u64, row| hash::mix(state ^ u64::from(*row)).wrapping_add(1));
-            }
+/// The signature of each text, one after the other: `num_perm` numbers each.
+///
+/// # Errors
+/// [`Error::Zero`], [`Error::TooMany`], [`Error::Interrupted`].
+pub fn signatures(texts: &[&str], num_perm: usize, ngram: usize, seed: u64, room: Room<'_>) -> Result<Vec<u32>, Error> {
+    check_count("num_perm", num_perm, 1 << 16)?;
+    check_count("ngram", ngram, 1 << 16)?;
+    let permutations = Permutations::new(num_perm, seed);
+    let mut out = vec![u32::MAX; texts.len() * num_perm];
+    out.par_chunks_mut(num_perm).zip(texts).with_min_len(16).try_for_each_init(
+        Vec::new,
+        |signature, (slot, text)| {
+            permutations.begin(signature);
+            for_each_shingle_block(text, ngram, |block| permutations.lower(block, signature));
+            slot.copy_from_slice(signature);
+            room.did(text.len())
         },
-    );
-    // Per band: sort by key, and number the runs of two or more.
-    let runs: Vec<Vec<Vec<u32>>> = (0..how.bands)
-        .into_par_iter()
-        .map(|band| {
-            let mut order: Vec<(u64, u32)> =
-                firsts.iter().enumerate().map(|(i, text)| (keys[i * how.bands + band], *text)).collect();
-            order.sort_unstable();
-            let equal = order.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1);
-            equal.map(|run| run.iter().map(|(_, text)| *text).collect()).collect()
-        })
-        .collect();
-    let mut members: Vec<(u32, u32)> = Vec::new();
-    let mut count = 0;
-    for run in runs.into_iter().flatten() {
-        members.extend(run.iter().map(|text| (*text, count)));
-        count += 1;
-    }
-    members.sort_unstable();
-    let mut starts = vec![0_u32; texts.len() + 1];
-    for (text, _) in &members {
-        starts[*text as usize + 1] += 1;
-    }
-    for i in 0..texts.len() {
-        starts[i + 1] += starts[i];
-    }
-    Groups { starts, groups: members.into_iter().map(|(_, group)| group).collect(), count }
-}
-
-/// A kept text and its similarity to a dropped one.
-#[derive(Clone, Copy)]
-struct Twin {
-    text: u32,
-    similarity: f64,
-}
-
-/// The kept texts of each group, with their shingles.
-struct Kept {
-    of_group: Vec<Vec<u32>>,
-    sets: FxHashMap<u32, Vec<u64>>,
-}
-
-impl Kept {
-    /// The first kept text from `from` on that is similar enough to `text`.
-    fn twin(&self, groups: &[u32], set: &[u64], from: u32, threshold: f64) -> Option<Twin> {
-        let mut candidates: Vec<u32> = groups
-            .iter()
-            .flat_map(|group| {
-                let kept = &self.of_group[*group as usize];
-                &kept[kept.partition_point(|text| *text < from)..]
-            })
-            .copied()
-            .collect();
-        candidates.sort_unstable();
-        candidates.dedup();
-        candidates.into_iter().find_map(|candidate| {
-            let similarity = jaccard_at_least(set, self.sets.get(&candidate)?, threshold)?;
-            Some(Twin { text: candidate, similarity })
-        })
-    }
-}
-
-/// The twin of each dropped text, by the definition at the top of this file.
-fn resolve(texts: &[&str], groups: &Groups, how: &MinHash) -> FxHashMap<u32, Twin> {
-    let mut kept = Kept { of_group: vec![Vec::new(); groups.count as usize], sets: FxHashMap::default() };
-    let mut twins = FxHashMap::default();
-    let grouped: Vec<u32> = (0..texts.len() as u32).filter(|text| !groups.of(*text as usize).is_empty()).collect();
-    for block in grouped.chunks(BLOCK) {
-        let first = block[0];
-        let compared: Vec<(Vec<u64>, Option<Twin>)> = block
-            .par_iter()
-            .map(|text| {
-                let set = shingle_set(texts[*text as usize], how.ngram);
-                let twin = kept.twin(groups.of(*text as usize), &set, 0, how.threshold);
-                (set, twin)
-            })
-            .collect();
-        for (text, (set, earlier)) in block.iter().zip(compared) {
-            let own = groups.of(*text as usize);
-            match earlier.or_else(|| kept.twin(own, &set, first, how.threshold)) {
-                Some(twin) => {
-                    twins.insert(*text, twin);
-                }
-                None => {
-                    for group in own {
-                        kept.of_group[*group as usize].push(*text);
-                    }
-                    kept.sets.insert(*text, set);
-                }
-            }
-        }
-    }
-    twins
+    )?;
+    Ok(out)
 }

@@ -92,18 +92,31 @@ impl Roller {
     }
 }
 
-/// Writes the shingle hashes of `text` to `out`, in order, with repetitions.
-pub fn shingles(text: &str, n: usize, out: &mut Vec<u64>) {
-    out.clear();
+/// Shingles handed on together: few enough to stay in the first cache of a core.
+const BLOCK: usize = 2048;
+
+/// Calls `block` with the shingle hashes of `text`, in order, with repetitions, so many at a time: a text of any length
+/// takes the same memory.
+pub fn for_each_shingle_block(text: &str, n: usize, mut block: impl FnMut(&[u64])) {
     let mut roller = Roller::new(n);
-    tokens(text, |token| out.extend(roller.push(hash::bytes(token.as_bytes()))));
-    out.extend(roller.short());
+    let mut held = Vec::with_capacity(BLOCK.min(text.len() / 2 + 1));
+    tokens(text, |token| {
+        if let Some(shingle) = roller.push(hash::bytes(token.as_bytes())) {
+            held.push(shingle);
+            if held.len() == BLOCK {
+                block(&held);
+                held.clear();
+            }
+        }
+    });
+    held.extend(roller.short());
+    block(&held);
 }
 
 /// The set of shingles of `text`: sorted, each once.
 pub fn shingle_set(text: &str, n: usize) -> Vec<u64> {
     let mut out = Vec::new();
-    shingles(text, n, &mut out);
+    for_each_shingle_block(text, n, |block| out.extend_from_slice(block));
     out.sort_unstable();
     out.dedup();
     out
@@ -142,6 +155,12 @@ mod tests {
         out
     }
 
+    fn shingles(text: &str, n: usize) -> Vec<u64> {
+        let mut out = Vec::new();
+        for_each_shingle_block(text, n, |block| out.extend_from_slice(block));
+        out
+    }
+
     #[test]
     fn scripts_without_spaces_split_by_character() {
         assert_eq!(split("Das ist\u{a0}gut,\tja"), ["Das", "ist", "gut,", "ja"]);
@@ -154,13 +173,8 @@ mod tests {
         #[test]
         fn rolled_shingles_are_those_of_their_tokens_alone(text in "[ab ]{0,40}", n in 1_usize..6) {
             let words = split(&text);
-            let mut rolled = Vec::new();
-            shingles(&text, n, &mut rolled);
-            let expected: Vec<Vec<u64>> = words.windows(n).map(|window| {
-                let mut out = Vec::new();
-                shingles(&window.join(" "), n, &mut out);
-                out
-            }).collect();
+            let rolled = shingles(&text, n);
+            let expected: Vec<Vec<u64>> = words.windows(n).map(|window| shingles(&window.join(" "), n)).collect();
             if words.len() >= n {
                 prop_assert_eq!(rolled, expected.concat());
             } else {

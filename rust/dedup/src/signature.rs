@@ -25,10 +25,14 @@ impl Permutations {
         }
     }
 
-    /// Writes the signature of `shingles` to `signature`, one number per permutation; all `u32::MAX` without shingles.
-    pub fn sign(&self, shingles: &[u64], signature: &mut Vec<u32>) {
+    /// Makes `signature` that of a text without shingles: all `u32::MAX`, one number per permutation.
+    pub fn begin(&self, signature: &mut Vec<u32>) {
         signature.clear();
         signature.resize(self.multipliers.len(), u32::MAX);
+    }
+
+    /// Lowers the numbers of `signature` to those of `shingles`, where they are lower.
+    pub fn lower(&self, shingles: &[u64], signature: &mut [u32]) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the machine has AVX2, all that the function asks for.
@@ -54,6 +58,7 @@ fn sign_block(multipliers: &[u32], additions: &[u32], shingles: &[u64], signatur
     let mut b = additions.chunks_exact(LANES);
     for ((least, a), b) in (&mut blocks).zip(&mut a).zip(&mut b) {
         let mut low = [u32::MAX; LANES];
+        low.copy_from_slice(least);
         for shingle in shingles {
             let x = (shingle >> 32) as u32;
             for lane in 0..LANES {
@@ -81,7 +86,8 @@ mod tests {
         fn every_path_gives_the_plain_definition(shingles in prop::collection::vec(any::<u64>(), 0..40), num_perm in 1_usize..70) {
             let permutations = Permutations::new(num_perm, 7);
             let mut fast = Vec::new();
-            permutations.sign(&shingles, &mut fast);
+            permutations.begin(&mut fast);
+            shingles.chunks(7).for_each(|block| permutations.lower(block, &mut fast));
             let plain: Vec<u32> = permutations.multipliers.iter().zip(&permutations.additions).map(|(a, b)| {
                 shingles.iter().map(|s| ((s >> 32) as u32).wrapping_mul(*a).wrapping_add(*b)).min().unwrap_or(u32::MAX)
             }).collect();

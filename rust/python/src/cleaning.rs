@@ -17,6 +17,7 @@ fn raise(failure: Error) -> PyErr {
         Error::TooLarge { .. }
         | Error::TooManyNodes { .. }
         | Error::TooManyAttributes
+        | Error::Interrupted
         | Error::UnknownRule { .. }
         | Error::UnknownThreshold { .. }
         | Error::BadThreshold { .. } => ErrorClass::Input,
@@ -53,37 +54,40 @@ type CleanParts<'py> = (Vec<String>, Bound<'py, PyArray1<bool>>, Vec<Option<Stri
 
 /// Returns the texts after `rules`, which stay, why not, and what was changed how often.
 #[pyfunction]
-#[pyo3(signature = (texts, rules, num_threads))]
+#[pyo3(signature = (texts, rules, num_threads, progress))]
 fn clean_texts<'py>(
     py: Python<'py>,
     texts: Texts,
     rules: Vec<(String, Vec<(String, f64)>)>,
     num_threads: Option<usize>,
+    progress: Option<Py<PyAny>>,
 ) -> PyResult<CleanParts<'py>> {
     let rules =
         rules.iter().map(|(name, given)| Rule::new(name, given)).collect::<Result<Vec<_>, _>>().map_err(raise)?;
-    let (texts, keep, reasons, changes) = threads::run(py, num_threads, || {
-        let cleaned = clean(&texts.as_slices(), &rules);
+    let (texts, keep, reasons, changes) = threads::run(py, num_threads, progress.as_ref(), |step| {
+        let cleaned = clean(&texts.as_slices(), &rules, step)?;
         let changes = total_changes(&cleaned);
         let keep: Vec<bool> = cleaned.iter().map(|c| c.dropped.is_none()).collect();
         let reasons: Vec<Option<String>> =
             cleaned.iter().map(|c| c.dropped.as_ref().map(ToString::to_string)).collect();
-        (cleaned.into_iter().map(|c| c.text.into_owned()).collect(), keep, reasons, changes)
-    })?;
+        Ok((cleaned.into_iter().map(|c| c.text.into_owned()).collect(), keep, reasons, changes))
+    })?
+    .map_err(raise)?;
     Ok((texts, keep.into_pyarray(py), reasons, changes))
 }
 
 /// Returns the BCP 47 tag and the confidence of each text.
 #[pyfunction]
-#[pyo3(signature = (texts, num_threads))]
+#[pyo3(signature = (texts, num_threads, progress))]
 fn identify_languages<'py>(
     py: Python<'py>,
     texts: Texts,
     num_threads: Option<usize>,
+    progress: Option<Py<PyAny>>,
 ) -> PyResult<(Vec<&'static str>, Bound<'py, PyArray1<f32>>)> {
-    let (tags, confidences): (Vec<_>, Vec<_>) = threads::run(py, num_threads, || {
-        identify(&texts.as_slices()).into_iter().map(|l| (l.tag, l.confidence)).unzip()
-    })?;
+    let found =
+        threads::run(py, num_threads, progress.as_ref(), |step| identify(&texts.as_slices(), step))?.map_err(raise)?;
+    let (tags, confidences): (Vec<_>, Vec<_>) = found.into_iter().map(|l| (l.tag, l.confidence)).unzip();
     Ok((tags, confidences.into_pyarray(py)))
 }
 

@@ -1,6 +1,10 @@
 //! The binding of `gristlm-dedup`.
 
-use gristlm_dedup::{Error, MinHash, Span, Unit, contamination, cut, exact, near_duplicates, substrings};
+use std::path::PathBuf;
+
+use gristlm_dedup::{
+    Error, MinHash, Room, Span, Step, Unit, contamination, cut, exact, near_duplicates, signatures, substrings,
+};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
 use pyo3::prelude::*;
 
@@ -17,9 +21,35 @@ fn raise(failure: Error) -> PyErr {
         | Error::Threshold { .. }
         | Error::TooManyTexts { .. }
         | Error::TooMuchText { .. }
+        | Error::Interrupted
         | Error::BadSpan { .. } => ErrorClass::Input,
+        Error::Damaged { .. } => ErrorClass::Damaged,
+        Error::Storage { .. } => ErrorClass::Storage,
     };
     error(class, failure)
+}
+
+/// What every bulk call takes: threads, progress, memory in bytes, a folder for what does not fit.
+#[derive(FromPyObject)]
+struct How {
+    #[pyo3(item(0))]
+    num_threads: Option<usize>,
+    #[pyo3(item(1))]
+    progress: Option<Py<PyAny>>,
+    #[pyo3(item(2))]
+    memory: Option<u64>,
+    #[pyo3(item(3))]
+    folder: Option<PathBuf>,
+}
+
+impl How {
+    fn run<T: Send>(&self, py: Python<'_>, work: impl FnOnce(Room<'_>) -> Result<T, Error> + Send) -> PyResult<T> {
+        let (memory, folder) = (self.memory, self.folder.as_deref());
+        threads::run(py, self.num_threads, self.progress.as_ref(), |step: Step<'_>| {
+            work(Room { memory, folder, step })
+        })?
+        .map_err(raise)
+    }
 }
 
 /// An int64[rows, width] array from its rows.
@@ -41,15 +71,10 @@ type ExactParts<'py> = (Bound<'py, PyArray1<bool>>, Bound<'py, PyArray1<i64>>, B
 
 /// Returns which texts stay, the text that stands for each, and the units that stood before.
 #[pyfunction]
-#[pyo3(signature = (texts, unit, num_threads))]
-fn dedup_exact<'py>(
-    py: Python<'py>,
-    texts: Texts,
-    unit: &str,
-    num_threads: Option<usize>,
-) -> PyResult<ExactParts<'py>> {
+#[pyo3(signature = (texts, unit, how))]
+fn dedup_exact<'py>(py: Python<'py>, texts: Texts, unit: &str, how: How) -> PyResult<ExactParts<'py>> {
     let unit: Unit = unit.parse().map_err(raise)?;
-    let found = threads::run(py, num_threads, || exact(&texts.as_slices(), unit))?.map_err(raise)?;
+    let found = how.run(py, |room| exact(&texts.as_slices(), unit, room))?;
     let spans = span_table(py, &found.spans)?;
     Ok((found.keep.into_pyarray(py), found.cluster.into_pyarray(py), spans))
 }
@@ -60,7 +85,7 @@ type NearParts<'py> =
 
 /// Returns which texts stay, and the verified twin of each other one.
 #[pyfunction]
-#[pyo3(signature = (texts, num_perm, bands, rows, ngram, threshold, seed, num_threads))]
+#[pyo3(signature = (texts, num_perm, bands, rows, ngram, threshold, seed, how))]
 #[expect(clippy::too_many_arguments, reason = "each is a keyword of dedup.minhash")]
 fn dedup_minhash<'py>(
     py: Python<'py>,
@@ -71,10 +96,10 @@ fn dedup_minhash<'py>(
     ngram: usize,
     threshold: f64,
     seed: u64,
-    num_threads: Option<usize>,
+    how: How,
 ) -> PyResult<NearParts<'py>> {
-    let how = MinHash { num_perm, bands, rows, ngram, threshold, seed };
-    let found = threads::run(py, num_threads, || near_duplicates(&texts.as_slices(), &how))?.map_err(raise)?;
+    let options = MinHash { num_perm, bands, rows, ngram, threshold, seed };
+    let found = how.run(py, |room| near_duplicates(&texts.as_slices(), &options, room))?;
     Ok((
         found.keep.into_pyarray(py),
         found.cluster.into_pyarray(py),
@@ -83,16 +108,34 @@ fn dedup_minhash<'py>(
     ))
 }
 
+/// Returns uint32[N, num_perm].
+#[pyfunction]
+#[pyo3(signature = (texts, num_perm, ngram, seed, how))]
+fn dedup_signatures<'py>(
+    py: Python<'py>,
+    texts: Texts,
+    num_perm: usize,
+    ngram: usize,
+    seed: u64,
+    how: How,
+) -> PyResult<Bound<'py, PyArray2<u32>>> {
+    let (count, flat) = how.run(py, |room| {
+        let texts = texts.as_slices();
+        Ok((texts.len(), signatures(&texts, num_perm, ngram, seed, room)?))
+    })?;
+    flat.into_pyarray(py).reshape([count, num_perm])
+}
+
 /// Returns the repeated spans.
 #[pyfunction]
-#[pyo3(signature = (texts, min_bytes, num_threads))]
+#[pyo3(signature = (texts, min_bytes, how))]
 fn dedup_substrings<'py>(
     py: Python<'py>,
     texts: Texts,
     min_bytes: usize,
-    num_threads: Option<usize>,
+    how: How,
 ) -> PyResult<Bound<'py, PyArray2<i64>>> {
-    let spans = threads::run(py, num_threads, || substrings(&texts.as_slices(), min_bytes))?.map_err(raise)?;
+    let spans = how.run(py, |room| substrings(&texts.as_slices(), min_bytes, room))?;
     span_table(py, &spans)
 }
 
@@ -101,29 +144,23 @@ type ContaminationParts<'py> = (Bound<'py, PyArray1<f32>>, Bound<'py, PyArray2<i
 
 /// Returns what the texts share with evaluation texts.
 #[pyfunction]
-#[pyo3(signature = (texts, against, ngram, num_threads))]
+#[pyo3(signature = (texts, against, ngram, how))]
 fn dedup_contamination<'py>(
     py: Python<'py>,
     texts: Texts,
     against: Texts,
     ngram: usize,
-    num_threads: Option<usize>,
+    how: How,
 ) -> PyResult<ContaminationParts<'py>> {
-    let found = threads::run(py, num_threads, || contamination(&texts.as_slices(), &against.as_slices(), ngram))?
-        .map_err(raise)?;
+    let found = how.run(py, |room| contamination(&texts.as_slices(), &against.as_slices(), ngram, room))?;
     let hits = table(py, found.hits.iter().map(|hit| [hit.document, hit.start, hit.end, hit.against]))?;
     Ok((found.overlap.into_pyarray(py), hits, found.too_short.into_pyarray(py)))
 }
 
 /// Returns the texts without the spans.
 #[pyfunction]
-#[pyo3(signature = (texts, spans, num_threads))]
-fn cut_spans(
-    py: Python<'_>,
-    texts: Texts,
-    spans: PyReadonlyArray2<'_, i64>,
-    num_threads: Option<usize>,
-) -> PyResult<Vec<String>> {
+#[pyo3(signature = (texts, spans, how))]
+fn cut_spans(py: Python<'_>, texts: Texts, spans: PyReadonlyArray2<'_, i64>, how: How) -> PyResult<Vec<String>> {
     let rows = spans.as_array();
     if rows.ncols() != 3 {
         return Err(error(
@@ -133,13 +170,14 @@ fn cut_spans(
     }
     let spans: Vec<Span> =
         rows.rows().into_iter().map(|row| Span { document: row[0], start: row[1], end: row[2] }).collect();
-    threads::run(py, num_threads, || cut(&texts.as_slices(), &spans))?.map_err(raise)
+    how.run(py, |_| cut(&texts.as_slices(), &spans))
 }
 
 /// Adds this file's classes and functions to `_core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(dedup_exact, module)?)?;
     module.add_function(wrap_pyfunction!(dedup_minhash, module)?)?;
+    module.add_function(wrap_pyfunction!(dedup_signatures, module)?)?;
     module.add_function(wrap_pyfunction!(dedup_substrings, module)?)?;
     module.add_function(wrap_pyfunction!(dedup_contamination, module)?)?;
     module.add_function(wrap_pyfunction!(cut_spans, module)?)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import zipfile
 import zlib
 from collections.abc import Iterator
 from urllib.parse import unquote
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from gristlm.cleaning import extract_text
 from gristlm.collect.document import Document, Drop
 from gristlm.collect.files.plain import in_pieces
-from gristlm.collect.files.reading import File, Refusal, licence_of
+from gristlm.collect.files.reading import File, licence_of, seekable
+from gristlm.collect.files.refusal import Refusal
 from gristlm.errors import InputError
 
 _MAX_XML_BYTES = 4 << 20
@@ -23,7 +26,7 @@ _DC = "{http://purl.org/dc/elements/1.1/}"
 def read(file: File) -> Iterator[Document | Drop]:
     """Yields a book's pages in reading order, as one document or in pieces."""
     try:
-        with zipfile.ZipFile(file.path) as archive:
+        with seekable(file) as opened, zipfile.ZipFile(opened) as archive:
             package = _package(archive)
             text = "\n\n".join(_pages(file, archive, package))
     except (
@@ -43,7 +46,7 @@ def read(file: File) -> Iterator[Document | Drop]:
     yield from in_pieces(
         file,
         text,
-        title=_about(root, "title") or file.path.stem,
+        title=_about(root, "title") or file.stem,
         licence=licence_of("", _about(root, "rights")),
         language=_about(root, "language"),
         metadata={"author": _about(root, "creator")} if _about(root, "creator") else None,
@@ -82,9 +85,17 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
 
 def _xml(archive: zipfile.ZipFile, name: str) -> ElementTree.Element:
     content = _member(archive, name, _MAX_XML_BYTES)
-    if b"<!ENTITY" in content:
-        raise Refusal("damaged file", f"{name} defines entities")
+    check = expat.ParserCreate()
+    check.EntityDeclHandler = functools.partial(_refuse_entity, name)
+    try:
+        check.Parse(content, True)
+    except expat.ExpatError as error:
+        raise Refusal("damaged file", f"{name}: {error}") from error
     return ElementTree.fromstring(content)  # noqa: S314  # bounded, and entities are refused above
+
+
+def _refuse_entity(where: str, entity: str, *_: object) -> None:
+    raise Refusal("entity expansion", f"{where} defines the entity {entity!r}")
 
 
 def _about(root: ElementTree.Element, name: str) -> str:

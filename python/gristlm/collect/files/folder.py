@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
+import errno
 import functools
 import os
 import stat
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from gristlm.collect.document import Document, Drop, Unit
-from gristlm.collect.files import books, office, pages, plain, rows
-from gristlm.collect.files.formats import Kind, kind
-from gristlm.collect.files.reading import File, Limits, Refusal
-from gristlm.errors import InputError, MissingExtraError
+from gristlm.collect.document import Drop, Entry, Unit, file_time
+from gristlm.collect.files import readers
+from gristlm.collect.files.formats import kind
+from gristlm.collect.files.reading import File, Limits
+from gristlm.errors import InputError
 
 _SKIPPED = frozenset(("__pycache__", "node_modules"))
-_READERS: dict[Kind, Callable[[File], Iterator[Document | Drop]]] = {
-    "text": plain.read,
-    "markdown": plain.read,
-    "rst": plain.read,
-    "code": plain.read,
-    "html": pages.read,
-    "jsonl": rows.read_jsonl,
-    "parquet": rows.read_parquet,
-    "pdf": office.read_pdf,
-    "docx": office.read_docx,
-    "epub": books.read,
-}
+_SIZING_SECONDS = 2.0
 
 
 class FileSource:
@@ -89,31 +80,63 @@ class FileSource:
             else:
                 yield self._unit(path, key)
 
+    def input_bytes(self) -> int:
+        """Returns the bytes of all files, 0 where looking at them takes more than two seconds."""
+        deadline, whole = time.monotonic() + _SIZING_SECONDS, 0
+        for unit in self.units():
+            whole += unit.bytes
+            if time.monotonic() > deadline:
+                return 0
+        return whole
+
     def _unit(self, path: Path, key: str) -> Unit:
-        return Unit(key, functools.partial(self._read, path, key))
+        opened = _Opened(path)
+        try:
+            size = path.stat().st_size
+        except OSError:
+            size = 0
+        return Unit(key, functools.partial(self._read, path, key, opened), size, opened.position)
 
     def _drop(self, path: Path, key: str, reason: str, detail: str = "", *, fault: bool = True) -> Unit:
         drop = Drop(self.name, path.absolute().as_uri(), reason, detail, fault=fault)
         return Unit(key, lambda: iter((drop,)))
 
-    def _read(self, path: Path, key: str) -> Iterator[Document | Drop]:
+    def _read(self, path: Path, key: str, opened: _Opened) -> Iterator[Entry]:
         uri = path.absolute().as_uri()
-        size = 0
         try:
             found = path.stat()
-            size = found.st_size
-            if not stat.S_ISREG(found.st_mode):
-                raise Refusal("not a regular file", "a pipe, socket or device")
-            prefix = self.name if self._path.name == key and not self._path.is_dir() else f"{self.name}/{key}"
-            file = File(path, self.name, prefix.replace("#", "%23"), uri, kind(path.name), size, self._limits)
-            yield from _READERS[file.kind](file)
-        except Refusal as refusal:
-            yield dataclasses.replace(refusal.drop(self.name, uri), bytes=size)
+            changed = file_time(path)
         except OSError as error:
-            reason = "symlink loop" if "symbolic links" in str(error) else "unreadable file"
-            yield Drop(self.name, uri, reason, str(error), size)
-        except MissingExtraError as error:
-            yield Drop(self.name, uri, "needs pip install 'gristlm[files]'", str(error), size)
+            reason = "symlink loop" if error.errno == errno.ELOOP else "unreadable file"
+            yield Drop(self.name, uri, reason, str(error))
+            return
+        if not stat.S_ISREG(found.st_mode):
+            yield Drop(self.name, uri, "not a regular file", "a pipe, socket or device", found.st_size)
+            return
+        prefix = self.name if self._path.name == key and not self._path.is_dir() else f"{self.name}/{key}"
+        identity = prefix.replace("#", "%23")
+        yield from readers.read(
+            File(
+                path.name, self.name, identity, uri, kind(path.name), found.st_size, self._limits, changed,
+                opened.open, path,
+            )
+        )  # fmt: skip
+
+
+class _Opened:
+    """A file as it is being read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+
+    def open(self) -> IO[bytes]:
+        self._file = self._path.open("rb")
+        return self._file
+
+    def position(self) -> int:
+        """Returns how much of it has been read, 0 where it is not open."""
+        return 0 if self._file is None or self._file.closed else self._file.tell()
 
 
 def _readable(name: str) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 from typing import Literal
 
-Kind = Literal["text", "markdown", "rst", "html", "code", "jsonl", "parquet", "pdf", "epub", "docx"]
+from gristlm.collect.files.unpack import COMPRESSED
 
-COMPRESSED = (".gz", ".zst")
+Kind = Literal[
+    "text", "markdown", "rst", "html", "code", "pdf", "epub", "docx",
+    "jsonl", "parquet", "csv", "warc", "arc", "mediawiki", "tar", "zip",
+]  # fmt: skip
+
 _KINDS: dict[str, Kind] = {
     ".txt": "text",
     ".text": "text",
@@ -23,7 +28,19 @@ _KINDS: dict[str, Kind] = {
     ".pdf": "pdf",
     ".epub": "epub",
     ".docx": "docx",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".warc": "warc",
+    ".wet": "warc",
+    ".wat": "warc",
+    ".arc": "arc",
+    ".tar": "tar",
+    ".tgz": "tar",
+    ".tbz2": "tar",
+    ".txz": "tar",
+    ".zip": "zip",
 }
+_WIKI = re.compile(r".*-pages-(?:articles|meta)[^/]*\.xml[^/]*", re.IGNORECASE)
 _LANGUAGES = {
     "ada": "adb ads",
     "assembly": "s asm",
@@ -83,6 +100,8 @@ _BY_NAME = {
 def kind(name: str) -> Kind:
     """Returns the reader for a file called `name`; plain text where the name says nothing (the content decides)."""
     path = _inner(name)
+    if _WIKI.fullmatch(name) or path.name.lower().endswith(".mediawiki.xml"):
+        return "mediawiki"
     return "code" if programming_language(name) else _KINDS.get(path.suffix.lower(), "text")
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import threading
 import zipfile
 from collections.abc import Iterator
+from types import ModuleType
+from typing import IO
 
 from gristlm.collect.document import Document, Drop
 from gristlm.collect.files.plain import in_pieces
-from gristlm.collect.files.reading import File, Refusal, read_whole
+from gristlm.collect.files.reading import File, seekable
+from gristlm.collect.files.refusal import Refusal
 from gristlm.errors import missing_extra
 
 _MAX_PAGES = 20_000
+_PDFIUM = threading.Lock()  # PDFium is not safe to call from several threads
 _MAX_UNPACKED = 20  # times max_document_bytes: the XML of a DOCX file is that much longer than its text at most
 
 
@@ -20,29 +26,36 @@ def read_pdf(file: File) -> Iterator[Document | Drop]:
         import pypdfium2
     except ImportError as error:
         raise missing_extra("pypdfium2", "files") from error
-    content = read_whole(file)
+    with _PDFIUM, seekable(file) as opened:
+        texts, title = _pdf_pages(pypdfium2, opened, file.limits.max_document_bytes)
+    text = "\n\n".join(text for text in texts if text)
+    if not text:
+        raise Refusal("no text in the pages", f"{len(texts):,} pages, probably scanned", fault=False)
+    yield from in_pieces(file, text, title=title or file.stem, metadata={"pages": len(texts)})
+
+
+def _pdf_pages(pypdfium2: ModuleType, opened: IO[bytes], limit: int) -> tuple[list[str], str]:
+    """Returns the text of each page, and the title."""
+    texts: list[str] = []
+    if not opened.seek(0, io.SEEK_END):
+        raise Refusal("empty", fault=False)
+    opened.seek(0)
     try:
-        with pypdfium2.PdfDocument(content) as pdf:
+        with pypdfium2.PdfDocument(opened) as pdf:
             if len(pdf) > _MAX_PAGES:
                 raise Refusal("too large", f"{len(pdf):,} pages; at most {_MAX_PAGES:,}")
             title = pdf.get_metadata_value("Title").strip()
-            texts: list[str] = []
             size = 0
             for page in pdf:
                 text = page.get_textpage().get_text_bounded().replace("\r\n", "\n").strip()
                 page.close()
                 size += len(text)
-                if size > file.limits.max_document_bytes:
-                    raise Refusal(
-                        "too large", f"more than {file.limits.max_document_bytes:,} bytes of text (max_document_bytes)"
-                    )
+                if size > limit:
+                    raise Refusal("too large", f"more than {limit:,} bytes of text (max_document_bytes)")
                 texts.append(text)
     except pypdfium2.PdfiumError as error:
         raise Refusal("damaged file", str(error)) from error
-    text = "\n\n".join(text for text in texts if text)
-    if not text:
-        raise Refusal("no text in the pages", f"{len(texts):,} pages, probably scanned", fault=False)
-    yield from in_pieces(file, text, title=title or file.path.stem, metadata={"pages": len(texts)})
+    return texts, title
 
 
 def read_docx(file: File) -> Iterator[Document | Drop]:
@@ -53,11 +66,13 @@ def read_docx(file: File) -> Iterator[Document | Drop]:
     except ImportError as error:
         raise missing_extra("python-docx", "files") from error
     try:
-        with zipfile.ZipFile(file.path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist() if member.filename.endswith(".xml"))
-        if unpacked > _MAX_UNPACKED * file.limits.max_document_bytes:
-            raise Refusal("too large", f"{unpacked:,} bytes of XML when unpacked")
-        document = docx.Document(str(file.path))
+        with seekable(file) as opened:
+            with zipfile.ZipFile(opened) as archive:
+                unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > _MAX_UNPACKED * file.limits.max_document_bytes:
+                raise Refusal("too large", f"{unpacked:,} bytes when unpacked")
+            opened.seek(0)
+            document = docx.Document(opened)
         parts = []
         for block in document.iter_inner_content():
             lines = (
@@ -72,4 +87,4 @@ def read_docx(file: File) -> Iterator[Document | Drop]:
     text = "\n\n".join(part for part in parts if part.strip())
     if not text:
         raise Refusal("empty", fault=False)
-    yield from in_pieces(file, text, title=title.strip() or file.path.stem)
+    yield from in_pieces(file, text, title=title.strip() or file.stem)

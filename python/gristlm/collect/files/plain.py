@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import re
 from collections.abc import Iterator, Mapping
 
 from gristlm.collect import charset
 from gristlm.collect.document import NO_LANGUAGE, Document, Drop
+from gristlm.collect.files import gutenberg
 from gristlm.collect.files.formats import programming_language
 from gristlm.collect.files.pieces import cut
-from gristlm.collect.files.reading import File, Refusal, licence_of, read_whole
+from gristlm.collect.files.reading import File, licence_of, read_whole
+from gristlm.collect.files.refusal import Refusal
 
 _UNDERLINE = re.compile(r"([=\-~^\"'#*+])\1{2,}\s*")
 _MAX_TITLE = 100
@@ -24,11 +27,18 @@ def read(file: File) -> Iterator[Document | Drop]:
         raise Refusal("binary file", str(error)) from error
     licence = licence_of(text)
     if file.kind == "code":
-        code = programming_language(file.path.name)
+        code = programming_language(file.name)
         about = {"code": code, "charset": encoding}
-        yield file.document(text, title=file.path.name, licence=licence, language=NO_LANGUAGE, metadata=about)
+        yield file.document(text, title=file.name, licence=licence, language=NO_LANGUAGE, metadata=about)
         return
-    title = heading(text, file.kind) or file.path.stem
+    book = gutenberg.book(text)
+    if book is not None:
+        told: dict[str, object] = {"charset": encoding, **book.metadata}
+        yield from in_pieces(
+            file, book.text, title=book.title or file.stem, licence=book.licence, language=book.language, metadata=told
+        )
+        return
+    title = heading(text, file.kind) or file.stem
     yield from in_pieces(file, text, title=title, licence=licence, metadata={"charset": encoding})
 
 
@@ -37,19 +47,30 @@ def in_pieces(
     text: str,
     *,
     title: str,
+    part: str = "",
+    uri: str = "",
     licence: str = "",
     language: str = "",
+    fetched_at: datetime.datetime | None = None,
     metadata: Mapping[str, object] | None = None,
 ) -> Iterator[Document]:
-    """Yields `text` as one document of `file`, or as several where it is longer than a piece may be."""
+    """Yields `text` as one document of `file`, or as several where it is longer than a piece may be.
+
+    `part` names what the text is within the file, where that holds several.
+    """
     about = dict(metadata or {})
     pieces = list(cut(text, file.limits.piece_bytes))
     if len(pieces) == 1:
-        yield file.document(text, title=title, licence=licence, language=language, metadata=about)
+        yield file.document(
+            text, title=title, part=part, uri=uri, licence=licence, language=language, fetched_at=fetched_at,
+            metadata=about,
+        )  # fmt: skip
         return
     for number, piece in enumerate(pieces, start=1):
-        numbered = {**about, "piece": number, "pieces": len(pieces)}
-        yield file.document(piece, title=title, part=str(number), licence=licence, language=language, metadata=numbered)
+        yield file.document(
+            piece, title=title, part=f"{part}:{number}" if part else str(number), uri=uri, licence=licence,
+            language=language, fetched_at=fetched_at, metadata={**about, "piece": number, "pieces": len(pieces)},
+        )  # fmt: skip
 
 
 def heading(text: str, kind: str) -> str:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from gristlm.collect.document import Document, Drop
-from gristlm.collect.files.reading import File, Refusal, licence_of, open_binary, reading
+from gristlm.collect.files.reading import File, licence_of, open_binary, seekable
+from gristlm.collect.files.refusal import Refusal
+from gristlm.collect.files.unpack import FREE_BYTES, MAX_RATIO
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 _NAMES = {
     "title": ("title",),
-    "url": ("uri", "url"),
+    "uri": ("uri", "url"),
     "licence": ("licence", "license"),
     "language": ("language", "lang"),
     "id": ("id",),
 }
 _BATCH_ROWS = 64
+_BUFFER = 1 << 20
 BAD_ROW = "bad row"
 
 
@@ -28,15 +35,15 @@ def read_jsonl(file: File) -> Iterator[Document | Drop]:
     )  # JSON escapes lengthen a text; the text itself is checked below
     with open_binary(file) as opened:
         number = 0
-        while line := reading(lambda: opened.readline(limit)):
+        while line := opened.readline(limit):
             number += 1
             if len(line) >= limit and not line.endswith(b"\n"):
                 size = len(line)
                 while line and not line.endswith(b"\n"):
-                    line = reading(lambda: opened.readline(1 << 20))
+                    line = opened.readline(1 << 20)
                     size += len(line)
                 yield file.drop(
-                    f"row={number}", "too large", f"{file.path}:{number}: a line of {size:,} bytes", size=size
+                    f"row={number}", "too large", f"{file.where}:{number}: a line of {size:,} bytes", size=size
                 )
             elif line.strip():
                 yield _from_json(file, number, line)
@@ -49,46 +56,67 @@ def read_parquet(file: File) -> Iterator[Document | Drop]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        parquet = pq.ParquetFile(file.path)
-    except (pa.ArrowException, ValueError) as error:
-        raise Refusal("damaged file", str(error)) from error
-    with parquet:
+    with seekable(file) as opened:
+        try:
+            plain = file.path is not None and file.name.lower().endswith(".parquet")
+            parquet = pq.ParquetFile(file.path if plain else opened, buffer_size=_BUFFER, pre_buffer=False)
+        except (pa.ArrowException, ValueError) as error:
+            raise Refusal("damaged file", str(error)) from error
         names = parquet.schema_arrow.names
         column = file.limits.text_column
         if column not in names or not _is_string(parquet.schema_arrow.field(column).type):
             raise Refusal(
                 "no text column",
-                f"{file.path} has no string column {column!r} (text_column); it has {', '.join(names)}",
+                f"{file.where} has no string column {column!r} (text_column); it has {', '.join(names)}",
             )
-        wanted = [column] + [name for group in _NAMES.values() for name in group if name in names and name != column]
+        _refuse_bomb(parquet.metadata)
+        wanted = [column] + [
+            name for group in _names(file).values() for name in group if name in names and name != column
+        ]
         number = 0
         try:
             for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
                 for row in batch.to_pylist():
                     number += 1
-                    yield _from_row(file, number, row)
+                    yield from_row(file, number, row)
         except (pa.ArrowException, UnicodeDecodeError) as error:
-            yield file.drop(f"row={number + 1}", "damaged file", f"{file.path}: after row {number}: {error}")
+            yield file.drop(f"row={number + 1}", "damaged file", f"{file.where}: after row {number}: {error}")
         if not number:
             raise Refusal("empty", fault=False)
+
+
+def _refuse_bomb(metadata: FileMetaData) -> None:
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for index in range(row_group.num_columns):
+            column = row_group.column(index)
+            if column.total_uncompressed_size > max(FREE_BYTES, MAX_RATIO * column.total_compressed_size):
+                sizes = f"{column.total_uncompressed_size:,} bytes from {column.total_compressed_size:,}"
+                raise Refusal("decompression bomb", f"row group {group}: {sizes}")
 
 
 def _is_string(kind: object) -> bool:
     return str(kind) in ("string", "large_string", "string_view") or str(kind).startswith("dictionary<values=string")
 
 
+def _names(file: File) -> Mapping[str, tuple[str, ...]]:
+    """Returns the columns in which each thing is looked for: those that the settings name first."""
+    mapped = file.limits.columns
+    return {name: (mapped[name],) if name in mapped else keys for name, keys in _NAMES.items()}
+
+
 def _from_json(file: File, number: int, line: bytes) -> Document | Drop:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return file.drop(f"row={number}", BAD_ROW, f"{file.path}:{number}: not JSON: {error}", size=len(line))
+        return file.drop(f"row={number}", BAD_ROW, f"{file.where}:{number}: not JSON: {error}", size=len(line))
     if not isinstance(row, dict):
-        return file.drop(f"row={number}", BAD_ROW, f"{file.path}:{number}: not a JSON object", size=len(line))
-    return _from_row(file, number, row, len(line))
+        return file.drop(f"row={number}", BAD_ROW, f"{file.where}:{number}: not a JSON object", size=len(line))
+    return from_row(file, number, row, len(line))
 
 
-def _from_row(file: File, number: int, row: Mapping[str, object], size: int = 0) -> Document | Drop:
+def from_row(file: File, number: int, row: Mapping[str, object], size: int = 0) -> Document | Drop:
+    """Returns the document of a row, by the names of its columns; `size` is counted where it has none."""
     column = file.limits.text_column
     text = row.get(column)
     part = f"row={number}"
@@ -98,17 +126,17 @@ def _from_row(file: File, number: int, row: Mapping[str, object], size: int = 0)
             if column in row
             else f"no {column!r}; it has {', '.join(map(str, row))[:200] or 'nothing'}"
         )
-        return file.drop(part, BAD_ROW, f"{file.path}:{number}: {found}", size=size)
+        return file.drop(part, BAD_ROW, f"{file.where}:{number}: {found}", size=size)
     if not text.strip():
         return file.drop(part, "empty", "", fault=False)
     told = {
         name: next((value for key in keys if key != column and isinstance(value := row.get(key), str)), "")
-        for name, keys in _NAMES.items()
+        for name, keys in _names(file).items()
     }
     language = told["language"] if _LANGUAGE.fullmatch(told["language"]) else ""
     first_line = text.strip().partition("\n")[0]
     title = told["title"] or (first_line if len(first_line) <= 100 else "")
-    about = {name: told[name] for name in ("id", "url") if told[name]}
+    about = {name: told[key] for name, key in (("id", "id"), ("url", "uri")) if told[key]}
     return file.document(
         text, title=title, part=part, licence=licence_of(text, told["licence"]), language=language, metadata=about
     )

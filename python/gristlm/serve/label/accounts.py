@@ -13,6 +13,7 @@ import re
 import secrets
 import threading
 import time
+from typing import Literal
 
 from gristlm.errors import ConfigError
 from gristlm.serve.label.schema import Database
@@ -23,6 +24,7 @@ MAX_PASSWORD = 1000
 FAILURES_ALLOWED = 5
 FAILURES_SECONDS = 60.0
 """So many wrong passwords for a name are allowed in so many seconds."""
+Role = Literal["annotator", "manager"]
 _COST = (15, 8, 3)
 """log2 N, r and p."""
 _NAME = re.compile(r"[\w.@+-]{1,64}\Z")
@@ -66,8 +68,8 @@ class Accounts:
         self._failures: dict[str, list[float]] = {}
         self._one_at_a_time = threading.Lock()
 
-    def add(self, name: str, password: str) -> None:
-        """Adds an annotator, or changes the password of one and ends their sessions.
+    def add(self, name: str, password: str, role: Role = "annotator") -> None:
+        """Adds an annotator or a manager, or changes password and role of one and ends their sessions.
 
         Raises:
             ConfigError: the name or the password will not do; says why.
@@ -79,10 +81,16 @@ class Accounts:
         hashed = hash_password(password)
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT INTO annotators VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET password = excluded.password",
-                (name, hashed, time.time()),
+                "INSERT INTO annotators (name, password, created_at, role) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET password = excluded.password, role = excluded.role",
+                (name, hashed, time.time(), role),
             )
             connection.execute("DELETE FROM sessions WHERE who = ?", (name,))
+
+    def is_manager(self, name: str) -> bool:
+        """Returns whether somebody may see and export what everybody judged."""
+        rows = self._database.rows("SELECT role FROM annotators WHERE name = ?", name)
+        return bool(rows) and rows[0]["role"] == "manager"
 
     def any(self) -> bool:
         """Returns whether the project has annotators; without them it belongs to whoever holds the token."""

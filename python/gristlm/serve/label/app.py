@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from itertools import combinations
 from typing import Literal
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -12,15 +11,16 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp
 
-from gristlm.serve.label import agreement, export
+from gristlm.serve.label import export
 from gristlm.serve.label.accounts import MAX_PASSWORD, Accounts, TooManyAttemptsError
-from gristlm.serve.label.project import Choice, NotShownError, Project
+from gristlm.serve.label.figures import figures
+from gristlm.serve.label.project import Aspect, Choice, NotShownError, Project, Side
 from gristlm.serve.pages import add_errors, add_files, add_page
 from gristlm.serve.security import OWNER, Access, Guard, cookie_name, refusal
 
 SINGLE_ANNOTATOR = "owner"
 """Whose votes they are while the project has no annotators."""
-FILES = ("label.js", "progress.js", "label.css", "theme.css")
+FILES = ("guidelines.js", "label.js", "markdown.js", "page.js", "progress.js", "label.css", "theme.css")
 OPEN_PATHS = ("/health",)
 LOGIN_PATHS = (*OPEN_PATHS, "/", "/api/login", *(f"/{name}" for name in FILES))
 Making = Callable[[], bool]
@@ -41,6 +41,8 @@ class VoteBody(BaseModel):
     choice: Choice
     strength: int | None = Field(default=None, ge=1, le=5)
     reason: str = Field(default="", max_length=10_000)
+    aspects: dict[Aspect, Side] = {}
+    correction: str = Field(default="", max_length=100_000)
 
 
 def access_for(accounts: Accounts, csrf_key: bytes, hosts: tuple[str, ...] = ()) -> Access:
@@ -57,9 +59,14 @@ def create_app(project: Project, accounts: Accounts, access: Access, making: Mak
     """Returns the application for `project`; `making` says whether more pairs are on their way."""
     app = FastAPI(title="gristlm label", docs_url=None, redoc_url=None, openapi_url=None)
     add_errors(app)
-    add_page(app, access, "/", "label.html")
-    add_page(app, access, "/progress", "progress.html")
+    add_page(app, access, "/", "label", "gristlm label", style="label.css")
+    add_page(app, access, "/progress", "progress", "gristlm label: progress", style="label.css")
+    add_page(app, access, "/guidelines", "guidelines", "gristlm label: guidelines", style="label.css")
     add_files(app, *FILES)
+
+    def _sees_all(request: Request) -> bool:
+        who: str | None = request.state.who
+        return who == OWNER or (who is not None and accounts.is_manager(who))
 
     def annotator(request: Request) -> str:
         who: str | None = request.state.who
@@ -113,7 +120,9 @@ def create_app(project: Project, accounts: Accounts, access: Access, making: Mak
     @app.post("/api/vote")
     def vote(body: VoteBody, request: Request) -> dict[str, object]:
         who = annotator(request)
-        number = project.vote(who, body.pair, body.choice, body.strength, body.reason)
+        number = project.vote(
+            who, body.pair, body.choice, body.strength, body.reason, aspects=body.aspects, correction=body.correction
+        )
         return {"vote": number, "progress": project.progress(who)}
 
     @app.post("/api/undo")
@@ -124,11 +133,16 @@ def create_app(project: Project, accounts: Accounts, access: Access, making: Mak
     @app.get("/api/progress")
     def progress(request: Request) -> dict[str, object]:
         who = request.state.who or (OWNER if accounts.any() else SINGLE_ANNOTATOR)
-        return {"progress": project.progress(who), "overlap": project.overlap, **_figures(project)}
+        every = figures(project, models=_sees_all(request))
+        return {"progress": project.progress(who), "overlap": project.overlap, **every}
+
+    @app.get("/api/guidelines")
+    def guidelines() -> dict[str, str]:
+        return {"guidelines": project.guidelines()}
 
     @app.get("/api/export", response_model=None)
     def download(request: Request, kind: Literal["preferences", "votes"] = "preferences") -> Response:
-        only = None if request.state.who == OWNER else annotator(request)  # an annotator has their own votes only
+        only = None if _sees_all(request) else annotator(request)  # an annotator has their own votes only
         rows = export.preferences(project, only) if kind == "preferences" else export.all_votes(project, only)
         return PlainTextResponse(
             export.to_jsonl(rows),
@@ -137,38 +151,3 @@ def create_app(project: Project, accounts: Accounts, access: Access, making: Mak
         )
 
     return Guard(app, access)
-
-
-def _figures(project: Project) -> dict[str, object]:
-    """Returns each annotator's counts and pace, and their agreement."""
-    votes = project.votes()
-    table = agreement.judgements(votes)
-    names = sorted({vote.annotator for vote in votes})
-    annotators = []
-    for name in names:
-        own = [vote for vote in votes if vote.annotator == name]
-        counts = {choice: sum(vote.preferred == choice for vote in own) for choice in ("tie", "both_bad", "skip")}
-        decided = [vote for vote in own if vote.preferred in ("a", "b")]
-        seconds = sorted(vote.seconds for vote in own)
-        annotators.append(
-            {
-                "name": name,
-                "votes": len(own) - counts["skip"],
-                **counts,
-                "left": sum(vote.preferred == vote.left_answer for vote in decided),
-                "right": sum(vote.preferred != vote.left_answer for vote in decided),
-                "median_seconds": seconds[len(seconds) // 2],
-            }
-        )
-    return {
-        "annotators": annotators,
-        "cohen_kappa": [
-            {
-                "annotators": [first, second],
-                "pairs": sum(first in row and second in row for row in table.values()),
-                "kappa": agreement.cohen_kappa(table, first, second),
-            }
-            for first, second in combinations(names, 2)
-        ],
-        "krippendorff_alpha": agreement.krippendorff_alpha(table),
-    }

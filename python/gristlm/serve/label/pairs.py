@@ -1,4 +1,4 @@
-"""Pairs of answers to compare, from a JSONL file.
+"""Pairs of answers to compare, from a JSONL or Parquet file.
 
 A row is `{"prompt", "a", "b"}` or `{"prompt", "chosen", "rejected"}`, each a text or a list of messages; `model_a` and
 `model_b` may say who answered. Which answer is "chosen" in the file is not shown and not believed: people decide anew.
@@ -6,16 +6,18 @@ A row is `{"prompt", "a", "b"}` or `{"prompt", "chosen", "rejected"}`, each a te
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gristlm.errors import FormatError, MissingArtifactError
+from gristlm.errors import FormatError, MissingArtifactError, missing_extra
 
 MAX_LINE_BYTES = 4_000_000
 ROLES = ("system", "user", "assistant", "tool")
+GOLD = ("a", "b", "tie", "both_bad")
 Messages = list[dict[str, str]]
 
 
@@ -28,6 +30,8 @@ class Pair:
     b: Messages
     model_a: str | None = None
     model_b: str | None = None
+    gold: str | None = None
+    """The right judgement where it is known: 'a', 'b', 'tie' or 'both_bad'. Gold questions test annotators."""
 
     @property
     def digest(self) -> str:
@@ -43,23 +47,38 @@ def read_pairs(path: Path) -> list[Pair]:
         MissingArtifactError: there is no such file.
         FormatError: a line is no such row, or the file has none; names file, line and reason.
     """
-    pairs = [_pair(row, where) for where, row in _rows(path)]
+    pairs = [_pair(row, where) for where, row in read_rows(path)]
     if not pairs:
         raise FormatError(f"{path} holds no pairs")
     return pairs
 
 
+def read_gold(path: Path) -> list[Pair]:
+    """Returns gold questions: rows as `read_pairs`, of which "chosen" is right, or which `gold` says; errors too."""
+    pairs = []
+    for where, row in read_rows(path):
+        gold = row.get("gold", "a" if "chosen" in row else None)
+        if gold not in GOLD:
+            raise FormatError(f"{where}: 'gold' must be one of {', '.join(GOLD)}; given {gold!r:.80}")
+        pairs.append(dataclasses.replace(_pair(row, where), gold=str(gold)))
+    return pairs
+
+
 def read_prompts(path: Path) -> list[Messages]:
     """Returns the prompts of a JSONL file with rows `{"prompt": text or messages}`; errors as `read_pairs`."""
-    prompts = [messages(row.get("prompt"), "user", f"{where}: 'prompt'") for where, row in _rows(path)]
+    prompts = [messages(row.get("prompt"), "user", f"{where}: 'prompt'") for where, row in read_rows(path)]
     if not prompts:
         raise FormatError(f"{path} holds no prompts")
     return prompts
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+def read_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yields the rows of a JSONL or Parquet file, each with the place it stands in; errors as `read_pairs`."""
     if not path.is_file():
-        raise MissingArtifactError(f"{path} does not exist; give a JSONL file")
+        raise MissingArtifactError(f"{path} does not exist; give a JSONL or Parquet file")
+    if path.suffix == ".parquet":
+        yield from _parquet_rows(path)
+        return
     with path.open("rb") as file:
         number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
@@ -76,6 +95,23 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
             if not isinstance(row, dict):
                 raise FormatError(f"{where}: a row must be an object; given {type(row).__name__}")
             yield where, row
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise missing_extra("pyarrow", "data") from None
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(256):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}: row {number}", row
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{path} is no Parquet file: {error}") from None
 
 
 def _pair(row: Mapping[str, object], where: str) -> Pair:

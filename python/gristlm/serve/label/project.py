@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,9 +16,13 @@ from gristlm.errors import InputError
 from gristlm.serve.label.pairs import Messages, Pair
 from gristlm.serve.label.schema import Database
 
+GOLD_EVERY = 10
+"""Of so many pairs that an annotator judges, one is a gold question while there are any."""
 RESERVED_SECONDS = 900.0
 """How long a pair that is shown counts as being judged."""
 Choice = Literal["left", "right", "tie", "both_bad", "skip"]
+Aspect = Literal["helpful", "truthful", "harmless"]
+Side = Literal["left", "right", "tie"]
 
 _JUDGED_BY_OTHERS = """
     (SELECT count(*) FROM active_votes v WHERE v.pair = p.id AND v.choice != 'skip' AND v.annotator != :who)
@@ -27,15 +32,20 @@ _JUDGED_BY_OTHERS = """
 _OPEN = f"""
 SELECT p.*, s.left_answer FROM assignments s JOIN pairs p ON p.id = s.pair
 WHERE s.annotator = :who AND NOT EXISTS (SELECT 1 FROM active_votes v WHERE v.pair = p.id AND v.annotator = :who)
-  AND {_JUDGED_BY_OTHERS} < :overlap
+  AND (p.gold IS NOT NULL OR {_JUDGED_BY_OTHERS} < :overlap)
 ORDER BY s.shown_at DESC LIMIT 1
 """  # noqa: S608 - put together from constants
 _FRESH = f"""
 SELECT p.* FROM pairs p
-WHERE NOT EXISTS (SELECT 1 FROM assignments s WHERE s.pair = p.id AND s.annotator = :who)
+WHERE p.gold IS NULL AND NOT EXISTS (SELECT 1 FROM assignments s WHERE s.pair = p.id AND s.annotator = :who)
   AND {_JUDGED_BY_OTHERS} < :overlap
-ORDER BY p.id LIMIT 1
+ORDER BY p.priority DESC, p.id LIMIT 1
 """  # noqa: S608 - put together from constants
+_GOLD = """
+SELECT p.* FROM pairs p
+WHERE p.gold IS NOT NULL AND NOT EXISTS (SELECT 1 FROM assignments s WHERE s.pair = p.id AND s.annotator = :who)
+ORDER BY p.id LIMIT 1
+"""
 
 
 class NotShownError(InputError):
@@ -64,6 +74,9 @@ class Vote:
     reason: str
     seconds: float
     voted_at: float
+    aspects: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """By aspect: 'a', 'b' or 'tie'."""
+    correction: str = ""
 
 
 class Project:
@@ -86,13 +99,13 @@ class Project:
     def add(self, pairs: Iterable[Pair]) -> int:
         """Adds those pairs that are not there yet, all or none, and returns how many were new."""
         rows = [
-            (pair.digest, _dump(pair.prompt), _dump(pair.a), _dump(pair.b), pair.model_a, pair.model_b)
+            (pair.digest, _dump(pair.prompt), _dump(pair.a), _dump(pair.b), pair.model_a, pair.model_b, pair.gold)
             for pair in pairs
         ]
         with self.database.transaction() as connection:
             before = connection.total_changes
             connection.executemany(
-                "INSERT INTO pairs (digest, prompt, a, b, model_a, model_b) VALUES (?, ?, ?, ?, ?, ?) "
+                "INSERT INTO pairs (digest, prompt, a, b, model_a, model_b, gold) VALUES (?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (digest) DO NOTHING",
                 rows,
             )
@@ -113,7 +126,11 @@ class Project:
                     "UPDATE assignments SET shown_at = ? WHERE pair = ? AND annotator = ?", (now, row["id"], annotator)
                 )
             else:
-                row = connection.execute(_FRESH, values).fetchone()
+                fresh, gold = (connection.execute(query, values).fetchone() for query in (_FRESH, _GOLD))
+                judged = connection.execute(
+                    "SELECT count(*) FROM active_votes WHERE annotator = ?", (annotator,)
+                ).fetchone()[0]
+                row = gold if gold is not None and (fresh is None or judged % GOLD_EVERY == GOLD_EVERY // 2) else fresh
                 if row is None:
                     return None
                 left = secrets.choice("ab")
@@ -121,8 +138,20 @@ class Project:
         right = "b" if left == "a" else "a"
         return Shown(row["id"], json.loads(row["prompt"]), json.loads(row[left]), json.loads(row[right]))
 
-    def vote(self, annotator: str, pair: int, choice: Choice, strength: int | None = None, reason: str = "") -> int:
+    def vote(
+        self,
+        annotator: str,
+        pair: int,
+        choice: Choice,
+        strength: int | None = None,
+        reason: str = "",
+        *,
+        aspects: Mapping[Aspect, Side] | None = None,
+        correction: str = "",
+    ) -> int:
         """Stores a vote, whole or not at all, and returns its number.
+
+        `aspects` says which side is better in each, `correction` is the answer that should have been given.
 
         Raises:
             NotShownError: the pair was not shown to this annotator, or is judged already.
@@ -139,9 +168,12 @@ class Project:
             ).fetchone():
                 raise NotShownError(f"pair {pair} is judged already; undo first to judge it again")
             cursor = connection.execute(
-                "INSERT INTO votes (pair, annotator, left_answer, choice, strength, reason, seconds, voted_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (pair, annotator, row["left_answer"], choice, strength, reason, max(0.0, now - row["shown_at"]), now),
+                "INSERT INTO votes (pair, annotator, left_answer, choice, strength, reason, seconds, voted_at, "
+                "aspects, correction) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(pair, annotator, row["left_answer"], choice, strength, reason),
+                    *(max(0.0, now - row["shown_at"]), now, json.dumps(dict(aspects or {})), correction),
+                ),
             )
             return int(cursor.lastrowid or 0)
 
@@ -171,10 +203,32 @@ class Project:
         """Returns all pairs by number."""
         return {
             row["id"]: Pair(
-                json.loads(row["prompt"]), json.loads(row["a"]), json.loads(row["b"]), row["model_a"], row["model_b"]
+                json.loads(row["prompt"]),
+                json.loads(row["a"]),
+                json.loads(row["b"]),
+                row["model_a"],
+                row["model_b"],
+                row["gold"],
             )
             for row in self.database.rows("SELECT * FROM pairs ORDER BY id")
         }
+
+    def prioritise(self, priorities: Mapping[int, float]) -> None:
+        """Sets the order in which pairs that nobody was shown come: the highest first."""
+        with self.database.transaction() as connection:
+            connection.executemany(
+                "UPDATE pairs SET priority = ? WHERE id = ?", [(value, pair) for pair, value in priorities.items()]
+            )
+
+    def set_guidelines(self, text: str) -> None:
+        """Sets what annotators read on the page of guidelines, as Markdown."""
+        with self.database.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO settings VALUES ('guidelines', ?)", (text.encode(),))
+
+    def guidelines(self) -> str:
+        """Returns the guidelines; empty where none were given."""
+        rows = self.database.rows("SELECT value FROM settings WHERE name = 'guidelines'")
+        return str(rows[0]["value"], "utf-8") if rows else ""
 
     def progress(self, annotator: str) -> dict[str, int]:
         """Returns how many pairs there are, how many are judged by enough people, and how many by `annotator`."""
@@ -195,13 +249,16 @@ def _dump(messages: Messages) -> str:
 def _vote(row: sqlite3.Row) -> Vote:
     left: str = row["left_answer"]
     right = "b" if left == "a" else "a"
+    sides = {"left": left, "right": right}
     return Vote(
         row["pair"],
         row["annotator"],
-        {"left": left, "right": right}.get(row["choice"], row["choice"]),
+        sides.get(row["choice"], row["choice"]),
         left,
         row["strength"],
         row["reason"],
         row["seconds"],
         row["voted_at"],
+        {aspect: sides.get(side, side) for aspect, side in json.loads(row["aspects"]).items()},
+        row["correction"],
     )

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gristlm.errors import FormatError, StorageError
+from gristlm.runs.files import atomic_path
 
-VERSION = 1
+VERSION = 2
 FILE = "labels.sqlite3"
 _TABLES = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
@@ -27,9 +28,12 @@ CREATE TABLE pairs (
     a TEXT NOT NULL,
     b TEXT NOT NULL,
     model_a TEXT,
-    model_b TEXT
+    model_b TEXT,
+    gold TEXT CHECK (gold IN ('a', 'b', 'tie', 'both_bad')),
+    priority REAL NOT NULL DEFAULT 0
 ) STRICT;
-CREATE TABLE annotators (name TEXT PRIMARY KEY, password TEXT NOT NULL, created_at REAL NOT NULL) STRICT;
+CREATE TABLE annotators (name TEXT PRIMARY KEY, password TEXT NOT NULL, created_at REAL NOT NULL,
+    role TEXT NOT NULL DEFAULT 'annotator' CHECK (role IN ('annotator', 'manager'))) STRICT;
 CREATE TABLE sessions (digest TEXT PRIMARY KEY, who TEXT NOT NULL, expires_at REAL NOT NULL) STRICT;
 CREATE TABLE assignments (
     pair INTEGER NOT NULL REFERENCES pairs(id),
@@ -48,6 +52,8 @@ CREATE TABLE votes (
     reason TEXT NOT NULL,
     seconds REAL NOT NULL,
     voted_at REAL NOT NULL,
+    aspects TEXT NOT NULL DEFAULT '{}',
+    correction TEXT NOT NULL DEFAULT '',
     FOREIGN KEY (pair, annotator) REFERENCES assignments(pair, annotator)
 ) STRICT;
 CREATE INDEX votes_by_pair ON votes(pair, annotator);
@@ -57,6 +63,19 @@ CREATE TRIGGER votes_stay BEFORE UPDATE ON votes BEGIN SELECT RAISE(ABORT, 'vote
 CREATE TRIGGER votes_remain BEFORE DELETE ON votes BEGIN SELECT RAISE(ABORT, 'votes are only added'); END;
 CREATE VIEW active_votes AS SELECT * FROM votes WHERE id NOT IN (SELECT vote FROM withdrawals);
 """
+
+_STEPS = {
+    1: """
+ALTER TABLE pairs ADD COLUMN gold TEXT CHECK (gold IN ('a', 'b', 'tie', 'both_bad'));
+ALTER TABLE pairs ADD COLUMN priority REAL NOT NULL DEFAULT 0;
+ALTER TABLE annotators ADD COLUMN role TEXT NOT NULL DEFAULT 'annotator' CHECK (role IN ('annotator', 'manager'));
+ALTER TABLE votes ADD COLUMN aspects TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE votes ADD COLUMN correction TEXT NOT NULL DEFAULT '';
+DROP VIEW active_votes;
+CREATE VIEW active_votes AS SELECT * FROM votes WHERE id NOT IN (SELECT vote FROM withdrawals);
+"""
+}
+"""What takes a database of each older version to the next."""
 
 
 class Database:
@@ -82,6 +101,7 @@ class Database:
             project.mkdir(parents=True, exist_ok=True)
             self._writer = _connect(file)
             file.chmod(0o600)  # sessions and passwords are for the project's owner alone
+            self._back_up(file)
             with self.transaction() as connection:
                 self._migrate(connection, file)
             self._reader = _connect(file)
@@ -90,10 +110,26 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise FormatError(f"{file} cannot be used as a labelling database: {error}") from error
 
+    def _back_up(self, file: Path) -> None:
+        """Copies a database that is about to be migrated to `labels.sqlite3.vN`, whole or not at all."""
+        version = self._writer.execute("PRAGMA user_version").fetchone()[0]
+        copy = file.with_name(f"{FILE}.v{version}")
+        if not 0 < version < VERSION or copy.exists():
+            return
+        with atomic_path(copy) as temporary:
+            target = sqlite3.connect(temporary)
+            self._writer.backup(target)
+            target.close()
+            temporary.chmod(0o600)
+
     def _migrate(self, connection: sqlite3.Connection, file: Path) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise FormatError(f"{file} is from a newer gristlm (schema {version}, this one knows {VERSION}); update it")
+        for step in range(version, VERSION) if version else ():
+            for statement in _statements(_STEPS[step]):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {step + 1}")
         if version == 0:
             for statement in _statements(_TABLES):
                 connection.execute(statement)

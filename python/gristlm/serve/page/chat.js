@@ -1,101 +1,169 @@
-// The chat page: streams answers from /v1/chat/completions. Text is only ever set as text, never as HTML.
-"use strict";
+// The chat page: conversations with one model, or with two side by side.
+import { answer as ask } from "./stream.js";
+import { call, find, make } from "./page.js";
+import { empty, keep, load, messagesOf, newId } from "./conversations.js";
+import { assistantTurn, showMarkdown, userTurn } from "./turn.js";
 
-const find = (id) => document.getElementById(id);
-const csrf = document.querySelector("meta[name=csrf-token]").content;
-let messages = []; // what was said, as the API takes it
-let forgotten = 0; // how many of them, the oldest, the model no longer reads
-let running = null; // the AbortController of the answer being made
+const SETTINGS = ["temperature", "top_p", "min_p", "max_tokens"];
+const KEPT_SETTINGS = "gristlm.settings";
+let conversations = load();
+let current = conversations[0] ?? empty();
+let running = null; // the AbortController of the answers being made
 
-function show(kind, text) {
-  const log = find("messages");
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-  const element = document.createElement("div");
-  element.className = `message text ${kind}`;
-  element.textContent = text;
-  log.append(element);
-  if (atEnd || kind === "user") log.scrollTop = log.scrollHeight;
-  return element;
+const log = find("messages");
+const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+const toEnd = () => { log.scrollTop = log.scrollHeight; };
+const notice = (text, kind = "notice") => log.append(make("p", { class: kind, textContent: text }));
+
+function settings() {
+  const chosen = Object.fromEntries(SETTINGS.map((name) => [name, Number(find(name).value)]));
+  if (find("seed").value !== "") chosen.seed = Number(find("seed").value);
+  return chosen;
+}
+
+function save() {
+  conversations = [current, ...conversations.filter((one) => one.id !== current.id)];
+  keep(conversations);
 }
 
 function settle() {
   find("send").textContent = running ? "Stop" : "Send";
-  find("actions").hidden = running !== null || messages.at(-1)?.role !== "assistant";
+  log.setAttribute("aria-busy", String(running !== null));
+  for (const button of log.querySelectorAll(".actions button")) button.disabled = running !== null;
 }
 
-async function failure(response) {
-  const error = (await response.json().catch(() => null))?.error;
-  return Object.assign(new Error(error?.message ?? `the server answered ${response.status}`), { code: error?.code });
-}
-
-async function* events(response) {
-  const reader = response.body.getReader();
-  const decoder = new TextDecoder();
-  let held = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) throw new Error("the answer was cut off");
-    held += decoder.decode(value, { stream: true });
-    const lines = held.split("\n\n");
-    held = lines.pop();
-    for (const line of lines) {
-      const data = line.replace(/^data: /, "");
-      if (data === "[DONE]") return;
-      const event = JSON.parse(data);
-      if (event.error) throw new Error(event.error.message);
-      yield event;
-    }
-  }
-}
-
-// Asks with as much of the conversation as the model takes: the oldest turns are forgotten first.
-async function ask(signal) {
-  const before = forgotten;
-  for (;;) {
-    const sent = messages.slice(forgotten);
-    const response = await fetch("/v1/chat/completions", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
-      signal,
-      body: JSON.stringify({
-        model: find("model").value, messages: sent, stream: true, temperature: Number(find("temperature").value),
-      }),
+function showList() {
+  find("conversations").replaceChildren(...conversations.filter((one) => one.turns.length).map((one) => {
+    const open = make("button", { type: "button", class: "plain open", textContent: one.title });
+    if (one.id === current.id) open.setAttribute("aria-current", "true");
+    open.addEventListener("click", () => enter(one));
+    const remove = make("button", { type: "button", class: "plain", textContent: "✕", "aria-label": `Delete ${one.title}` });
+    remove.addEventListener("click", () => {
+      conversations = conversations.filter((other) => other.id !== one.id);
+      keep(conversations);
+      if (one.id === current.id) enter(conversations[0] ?? empty());
+      else showList();
+      find("new").focus();
     });
-    if (response.ok) {
-      if (forgotten !== before) show("notice", `The model has read the last ${sent.length} messages only.`);
-      return response;
-    }
-    const error = await failure(response);
-    if (error.code !== "context_length_exceeded" || sent.length < 3) throw error;
-    forgotten += 2;
+    return make("li", {}, open, remove);
+  }));
+}
+
+function show() {
+  log.replaceChildren(...current.turns.map((turn, place) => {
+    if (turn.role === "user") return userTurn(turn, (text) => say(text, place));
+    return assistantTurn(turn, place === current.turns.length - 1, {
+      regenerate: () => {
+        current.turns.length = place;
+        answer();
+      },
+      rate: (given) => rate(given, place),
+      choose: (preferred) => choose(turn, preferred, place),
+    });
+  }));
+  if (current.turns.length === 0) notice("Say something. What you write stays in this browser and on this server.");
+  toEnd();
+  showList();
+  settle();
+}
+
+function enter(conversation) {
+  running?.abort();
+  running = null;
+  current = conversation;
+  find("system").value = current.system;
+  openList(false);
+  show();
+  find("text").focus();
+}
+
+function say(text, place = current.turns.length) {
+  running?.abort();
+  current.turns.length = place;
+  if (current.turns.at(-1)?.role === "user") current.turns.pop(); // it was never answered
+  current.turns.push({ role: "user", content: text });
+  current.title ||= text.split("\n")[0].slice(0, 60);
+  answer();
+}
+
+async function store(body) {
+  try {
+    await call("/api/feedback", body);
+    find("status").textContent = "Stored. Thank you.";
+  } catch (error) {
+    notice(`The judgement was not stored: ${error.message}`, "error");
+  }
+  save();
+}
+
+const rate = ({ id, model, content, good, reason }, place) => store({
+  kind: "rating", id, model, prompt: messagesOf(current, place), answer: content, good, reason: reason ?? "",
+});
+
+async function choose(turn, preferred, place) {
+  turn.chosen = preferred;
+  const [better, worse] = [turn.answers[preferred], turn.answers[1 - preferred]];
+  show();
+  if (better.content && worse.content && better.content !== worse.content) {
+    await store({
+      kind: "preference", id: `${turn.answers[0].id}-${turn.answers[1].id}`, prompt: messagesOf(current, place),
+      chosen: better.content, rejected: worse.content, chosen_model: better.model, rejected_model: worse.model,
+    });
   }
 }
 
 async function answer() {
   const mine = (running = new AbortController());
-  settle();
-  const turn = { role: "assistant", content: "" };
-  let element = null;
-  try {
-    const response = await ask(mine.signal);
-    element = show("assistant", "");
-    element.setAttribute("aria-busy", "true");
-    for await (const event of events(response)) {
-      const log = find("messages");
-      const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-      turn.content += event.choices[0]?.delta?.content ?? "";
-      element.textContent = turn.content;
-      if (atEnd) log.scrollTop = log.scrollHeight;
-    }
-  } catch (error) {
-    if (error.name !== "AbortError") show("error", String(error.message ?? error));
-  }
-  if (running !== mine) return; // a new conversation has begun
+  const place = current.turns.length;
+  const models = [find("model").value, find("other").value].filter(Boolean);
+  const turn = {
+    role: "assistant", answers: models.map((model) => ({ id: newId(), model, content: "" })), chosen: models.length > 1 ? null : 0,
+  };
+  const messages = messagesOf(current);
+  show();
+  const drawn = assistantTurn(turn, false, {});
+  drawn.querySelectorAll(".actions, .notice").forEach((one) => one.remove());
+  drawn.querySelectorAll(".assistant").forEach((one) => one.setAttribute("aria-busy", "true"));
+  log.append(drawn);
+  toEnd();
+  const results = await Promise.allSettled(models.map((model, side) =>
+    write(turn.answers[side], model, messages, drawn.querySelectorAll(".markdown")[side], mine)));
+  if (running !== mine) return; // another conversation was entered
   running = null;
-  element?.removeAttribute("aria-busy");
-  if (turn.content) messages.push(turn);
-  else if (element) Object.assign(element, { className: "message notice", textContent: "(no answer)" });
-  settle();
+  if (turn.answers.some((one) => one.content) || results.every(({ status }) => status === "fulfilled")) current.turns.push(turn);
+  save();
+  show();
+  for (const { reason } of results) {
+    if (reason && reason.name !== "AbortError") notice(String(reason.message ?? reason), "error");
+  }
+  if (turn.forgotten) notice(`The model has read the last ${turn.forgotten} messages only.`);
+  toEnd();
+  find("status").textContent = mine.signal.aborted ? "Stopped." : "The answer is complete.";
+
+  async function write(given, model, said, element, controller) {
+    let waiting = 0;
+    const draw = () => {
+      waiting = 0;
+      if (given.content === "") return;
+      const follow = atEnd();
+      showMarkdown(element, given.content);
+      if (follow) toEnd();
+    };
+    try {
+      const note = (count) => { turn.forgotten = count; };
+      for await (const piece of ask(model, said, settings(), controller.signal, note)) {
+        given.content += piece;
+        waiting ||= requestAnimationFrame(draw);
+      }
+    } finally {
+      cancelAnimationFrame(waiting);
+    }
+  }
+}
+
+function openList(open) {
+  document.body.classList.toggle("list-open", open);
+  find("toggle-list").setAttribute("aria-expanded", String(open));
 }
 
 find("form").addEventListener("submit", (event) => {
@@ -104,41 +172,53 @@ find("form").addEventListener("submit", (event) => {
   const text = find("text").value.trim();
   if (!text) return;
   find("text").value = "";
-  if (messages.at(-1)?.role === "user") messages.pop(); // it was never answered
-  messages.push({ role: "user", content: text });
-  show("user", text);
-  answer();
+  say(text);
 });
 find("text").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !running) {
-    event.preventDefault();
-    find("form").requestSubmit();
-  }
-  if (event.key === "Escape" && running) running.abort();
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || running) return;
+  event.preventDefault();
+  find("form").requestSubmit();
 });
-find("again").addEventListener("click", () => {
-  messages.pop();
-  [...find("messages").querySelectorAll(".assistant")].at(-1)?.remove();
-  answer();
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  if (running) running.abort();
+  else if (document.body.classList.contains("list-open")) openList(false);
 });
-find("copy").addEventListener("click", async () => {
-  await navigator.clipboard?.writeText(messages.at(-1).content);
-  find("copy").textContent = "Copied";
-  setTimeout(() => { find("copy").textContent = "Copy answer"; }, 1500);
+find("new").addEventListener("click", () => enter(empty()));
+find("toggle-list").addEventListener("click", () => openList(!document.body.classList.contains("list-open")));
+find("toggle-settings").addEventListener("click", () => {
+  find("settings").hidden = !find("settings").hidden;
+  find("toggle-settings").setAttribute("aria-expanded", String(!find("settings").hidden));
+  if (!find("settings").hidden) find("system").focus();
 });
-find("new").addEventListener("click", () => {
-  running?.abort();
-  running = null;
-  messages = [];
-  forgotten = 0;
-  find("messages").replaceChildren();
-  settle();
-  find("text").focus();
+find("system").addEventListener("input", () => {
+  current.system = find("system").value;
+  save();
 });
-find("temperature").addEventListener("input", () => { find("temperature-value").value = find("temperature").value; });
 
-fetch("/v1/models").then(async (response) => {
-  if (!response.ok) throw await failure(response);
-  for (const model of (await response.json()).data) find("model").append(new Option(model.id, model.id));
+function keepSettings() {
+  for (const name of SETTINGS) find(name).nextElementSibling.value = find(name).value;
+  localStorage.setItem(KEPT_SETTINGS, JSON.stringify(settings()));
+}
+try {
+  for (const [name, value] of Object.entries(JSON.parse(localStorage.getItem(KEPT_SETTINGS) ?? "{}"))) {
+    if ([...SETTINGS, "seed"].includes(name)) find(name).value = value;
+  }
+} catch {
+  localStorage.removeItem(KEPT_SETTINGS);
+}
+for (const name of [...SETTINGS, "seed"]) find(name).addEventListener("input", keepSettings);
+
+async function start() {
+  find("system").value = current.system;
+  show();
+  const { data } = await call("/v1/models");
+  for (const model of data) {
+    find("model").append(new Option(model.id, model.id));
+    find("other").append(new Option(model.id, model.id));
+  }
+  find("max_tokens").max = Math.max(16, Math.floor(Math.min(...data.map((model) => model.max_model_len)) / 16) * 16);
+  keepSettings();
   find("text").focus();
-}).catch((error) => show("error", String(error.message)));
+}
+start().catch((error) => notice(error.message, "error"));

@@ -1,23 +1,11 @@
 // The labelling page: shows a pair, takes a vote by mouse or key. Text is only ever set as text, never as HTML.
-"use strict";
+import { call, find } from "./page.js";
 
-const find = (id) => document.getElementById(id);
-const csrf = document.querySelector("meta[name=csrf-token]").content;
 const KEYS = { 1: "left", 2: "right", 3: "tie", 4: "both_bad", s: "skip" };
 const WAIT_FOR_PAIRS_MS = 3000;
 let pair = null; // the pair on the page
+let begun = null; // when this page was opened, and how many were judged by then
 let busy = false; // a vote is on its way: a second key press must not judge the next pair unseen
-
-async function call(path, body) {
-  const response = await fetch(path, body === undefined ? {} : {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
-    body: JSON.stringify(body),
-  });
-  const answer = await response.json().catch(() => null);
-  if (response.ok) return answer;
-  throw Object.assign(new Error(answer?.error?.message ?? `the server answered ${response.status}`), { status: response.status });
-}
 
 function say(text, isError = false) {
   find("status").textContent = text;
@@ -42,6 +30,9 @@ function count(progress) {
   find("progress").max = Math.max(progress.pairs, 1);
   find("progress").value = progress.yours;
   find("count").textContent = `${progress.yours} judged by you, ${progress.done} of ${progress.pairs} pairs done`;
+  begun ??= { at: Date.now(), yours: progress.yours };
+  const pace = (progress.yours - begun.yours) / Math.max(1, (Date.now() - begun.at) / 60000);
+  find("pace").textContent = progress.yours - begun.yours > 2 ? `${pace.toFixed(1)} a minute` : "";
   find("undo").hidden = progress.yours === 0;
 }
 
@@ -70,9 +61,10 @@ async function next(said = "") {
     fill(document.querySelector("[data-prompt]"), pair.prompt);
     fill(document.querySelector("[data-side=left]"), pair.left);
     fill(document.querySelector("[data-side=right]"), pair.right);
-    find("reason").value = "";
+    find("reason").value = find("correction").value = "";
+    for (const select of find("aspects").querySelectorAll("select")) select.value = "";
     for (const radio of find("strength").querySelectorAll("input")) radio.checked = false;
-    if (document.activeElement?.matches("button, input, textarea")) document.activeElement.blur();
+    if (document.activeElement?.matches("button, input, select, textarea")) document.activeElement.blur();
     scrollTo(0, 0);
     say(said);
   } catch (error) {
@@ -98,8 +90,10 @@ async function alone(work) {
 const vote = (choice) => alone(async () => {
   if (pair === null) return;
   const strength = find("strength").querySelector("input:checked")?.value;
+  const judged = [...find("aspects").querySelectorAll("select")].filter((select) => select.value);
+  const aspects = Object.fromEntries(judged.map((select) => [select.dataset.aspect, select.value]));
   await call("/api/vote", {
-    pair: pair.id, choice, reason: find("reason").value.trim(), strength: strength === undefined ? null : Number(strength),
+    pair: pair.id, choice, aspects, correction: find("correction").value.trim(), reason: find("reason").value.trim(), strength: strength === undefined ? null : Number(strength),
   });
   await next(choice === "skip" ? "Skipped." : "Stored.");
 });
@@ -115,7 +109,7 @@ for (const button of document.querySelectorAll("[data-choice]")) {
 find("undo").addEventListener("click", undo);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || event.isComposing) return;
-  if (event.target.matches("textarea, input:not([type=radio])")) {
+  if (event.target.matches("textarea, select, input:not([type=radio])")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }

@@ -7,6 +7,7 @@ mod encoding;
 mod fineweb;
 mod gopher_quality;
 mod gopher_repetition;
+mod national_id;
 mod personal_data;
 mod unicode;
 mod words;

@@ -1,14 +1,16 @@
-//! Replaces personal data and secrets by typed placeholders: `[EMAIL]`, `[IP]`, `[PHONE]`, `[IBAN]`, `[CARD]`, `[SECRET]`.
+//! Replaces personal data and secrets by typed placeholders: `[EMAIL]`, `[IP]`, `[PHONE]`, `[IBAN]`, `[CARD]`,
+//! `[NATIONAL_ID]`, `[SECRET]`; with `numbered`, `[EMAIL_1]`, `[EMAIL_2]`, …, the same number for the same value of a text.
 //!
-//! Ours. Numbers with a check digit must pass it; addresses that belong to nobody (private, loopback, documentation)
+//! Ours. Lines without the signs of a kind are not searched for it. Numbers with a check digit must pass it; addresses that belong to nobody (private, loopback, documentation)
 //! stay. What was found is counted by kind, never kept.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use regex::{Captures, Match, Regex};
 
-use super::{Outcome, thresholds};
+use super::{Outcome, national_id, thresholds};
 
 thresholds! {
     /// 1 to replace a kind, 0 to leave it.
@@ -23,8 +25,12 @@ thresholds! {
         iban: 1.0,
         /// Payment cards.
         card: 1.0,
+        /// National identity numbers with check digits (the countries are listed in `national_id.rs`).
+        national_id: 1.0,
         /// API keys of the common kinds, tokens, private keys.
         secret: 1.0,
+        /// 1 to number the placeholders by value within a text.
+        numbered: 0.0,
     }
 }
 
@@ -34,14 +40,46 @@ struct Kind {
     placeholder: &'static str,
     pattern: Option<Regex>,
     genuine: fn(&str) -> bool,
+    possible: fn(&Signs) -> bool,
 }
 
-fn kind(count: &'static str, placeholder: &'static str, pattern: &str, genuine: fn(&str) -> bool) -> Kind {
-    Kind { count, placeholder, pattern: Regex::new(pattern).ok(), genuine }
+/// What a line has that some kind needs.
+struct Signs {
+    digits: usize,
+    at: bool,
+    plus: bool,
+    points: bool,
+    colons: bool,
+}
+
+impl Signs {
+    fn of(line: &str) -> Self {
+        let bytes = line.as_bytes();
+        let digits = bytes.iter().map(|byte| usize::from(byte.is_ascii_digit())).sum();
+        let has = |sign| memchr::memchr(sign, bytes).is_some();
+        let numeric = digits >= 2;
+        Self {
+            digits,
+            at: has(b'@'),
+            plus: numeric && has(b'+'),
+            points: numeric && has(b'.'),
+            colons: numeric && has(b':'),
+        }
+    }
+}
+
+fn kind(
+    count: &'static str,
+    placeholder: &'static str,
+    pattern: &str,
+    genuine: fn(&str) -> bool,
+    possible: fn(&Signs) -> bool,
+) -> Kind {
+    Kind { count, placeholder, pattern: Regex::new(pattern).ok(), genuine, possible }
 }
 
 /// In the order in which they are replaced: what could be part of another comes later.
-static KINDS: LazyLock<[Kind; 7]> = LazyLock::new(|| {
+static KINDS: LazyLock<[Kind; 8]> = LazyLock::new(|| {
     [
         kind(
             "personal_data.secret",
@@ -50,8 +88,12 @@ static KINDS: LazyLock<[Kind; 7]> = LazyLock::new(|| {
                 r"-----BEGIN [A-Z ]*PRIVATE KEY-----[A-Za-z0-9+/=\s:,.-]+?-----END [A-Z ]*PRIVATE KEY-----",
                 r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_[A-Za-z0-9_]{22,}",
                 r"|\bglpat-[A-Za-z0-9_-]{20,}|\bsk-[A-Za-z0-9_-]{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bAIza[0-9A-Za-z_-]{35}",
+                r"|\b[rs]k_live_[0-9A-Za-z]{20,}|\bnpm_[A-Za-z0-9]{36}|\bpypi-[A-Za-z0-9_-]{50,}|\bdop_v1_[a-f0-9]{64}",
+                r"|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|\bya29\.[0-9A-Za-z_-]{20,}",
+                r"|\bhooks\.slack\.com/services/T[A-Z0-9]+/B[A-Z0-9]+/[A-Za-z0-9]+",
                 r"|\bhf_[A-Za-z0-9]{30,}|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
             ),
+            |_| true,
             |_| true,
         ),
         kind(
@@ -59,12 +101,32 @@ static KINDS: LazyLock<[Kind; 7]> = LazyLock::new(|| {
             "[EMAIL]",
             r"[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,8}\.[A-Za-z]{2,24}",
             |_| true,
+            |signs| signs.at,
         ),
-        kind("personal_data.iban", "[IBAN]", r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}", |_| true),
-        kind("personal_data.card", "[CARD]", r"[0-9](?:[ -]?[0-9]){12,18}", is_card),
-        kind("personal_data.phone", "[PHONE]", r"\+[1-9](?:[ .()/-]{0,2}[0-9]){7,14}", |_| true),
-        kind("personal_data.ip", "[IP]", r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}", is_public_v4),
-        kind("personal_data.ip", "[IP]", r"\b[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}", is_public_v6),
+        kind(
+            "personal_data.iban",
+            "[IBAN]",
+            r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}",
+            |_| true,
+            |signs| signs.digits >= 2,
+        ),
+        kind("personal_data.card", "[CARD]", r"[0-9](?:[ -]?[0-9]){12,18}", is_card, |signs| signs.digits >= 13),
+        kind("personal_data.national_id", "[NATIONAL_ID]", national_id::PATTERN, national_id::is_genuine, |signs| {
+            signs.digits >= 7
+        }),
+        kind(
+            "personal_data.phone",
+            "[PHONE]",
+            r"\+[1-9](?:[ .()/-]{0,2}[0-9]){7,14}",
+            |_| true,
+            |signs| signs.plus && signs.digits >= 8,
+        ),
+        kind("personal_data.ip", "[IP]", r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}", is_public_v4, |signs| {
+            signs.points && signs.digits >= 4
+        }),
+        kind("personal_data.ip", "[IP]", r"\b[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}", is_public_v6, |signs| {
+            signs.colons
+        }),
     ]
 });
 
@@ -72,10 +134,11 @@ impl PersonalData {
     /// The text with placeholders.
     pub fn apply(&self, text: &str) -> Outcome {
         let mut outcome = Outcome::default();
+        let mut known = Known::new();
         // A placeholder can lay bare a neighbour's boundary; each round consumes digits or signs, so this ends.
         loop {
             let current = outcome.rewritten.as_deref().unwrap_or(text);
-            let Some((next, changes)) = self.replace_once(current) else { return outcome };
+            let Some((next, changes)) = self.replace_once(current, &mut known) else { return outcome };
             outcome.rewritten = Some(next);
             for (kind, count) in changes {
                 match outcome.changes.iter_mut().find(|(name, _)| *name == kind) {
@@ -93,36 +156,79 @@ impl PersonalData {
             "personal_data.phone" => self.phone,
             "personal_data.iban" => self.iban,
             "personal_data.card" => self.card,
+            "personal_data.national_id" => self.national_id,
             _ => self.secret,
         };
         switch > 0.0
     }
 
-    fn replace_once(&self, text: &str) -> Option<(String, Vec<(&'static str, u64)>)> {
-        let mut current: Option<String> = None;
-        let mut changes = Vec::new();
-        for kind in KINDS.iter().filter(|kind| self.wants(kind.count)) {
-            let Some(pattern) = &kind.pattern else { continue };
-            let subject = current.as_deref().unwrap_or(text);
-            let mut count = 0;
-            let replaced = pattern.replace_all(subject, |captures: &Captures<'_>| match captures.get(0) {
-                Some(found) => match genuine_length(kind, subject, found) {
-                    Some(length) => {
-                        count += 1;
-                        format!("{}{}", kind.placeholder, &found.as_str()[length..])
-                    }
-                    None => found.as_str().to_owned(),
-                },
-                None => String::new(),
-            });
-            if count > 0 {
-                current = Some(replaced.into_owned());
-                changes.push((kind.count, count));
+    fn replace_once(&self, text: &str, known: &mut Known) -> Option<(String, Counts)> {
+        let mut counts = Counts::new();
+        // Secrets may span lines; their pattern is found by its literal beginnings. The others lie within a line.
+        let whole = KINDS[..1].iter().filter(|kind| self.wants(kind.count));
+        let secrets = whole.filter_map(|kind| self.replace_kind(kind, text, known, &mut counts)).last();
+        let subject = secrets.as_deref().unwrap_or(text);
+        let mut out = String::new();
+        let (mut copied, mut at) = (0, 0);
+        for line in subject.split_inclusive('\n') {
+            let signs = Signs::of(line);
+            let mut current: Option<String> = None;
+            if signs.at || signs.digits >= 2 {
+                for kind in KINDS[1..].iter().filter(|kind| (kind.possible)(&signs) && self.wants(kind.count)) {
+                    let replaced = self.replace_kind(kind, current.as_deref().unwrap_or(line), known, &mut counts);
+                    current = replaced.or(current);
+                }
             }
+            if let Some(rewritten) = &current {
+                out.push_str(&subject[copied..at]);
+                out.push_str(rewritten);
+                copied = at + line.len();
+            }
+            at += line.len();
         }
-        current.map(|text| (text, changes))
+        if counts.is_empty() {
+            return None;
+        }
+        out.push_str(&subject[copied..]);
+        Some((out, counts))
+    }
+
+    fn replace_kind(&self, kind: &Kind, text: &str, known: &mut Known, counts: &mut Counts) -> Option<String> {
+        let pattern = kind.pattern.as_ref()?;
+        let mut count = 0;
+        let replaced = pattern.replace_all(text, |captures: &Captures<'_>| {
+            let Some(found) = captures.get(0) else { return String::new() };
+            let Some(length) = genuine_length(kind, text, found) else { return found.as_str().to_owned() };
+            count += 1;
+            let (value, rest) = found.as_str().split_at(length);
+            format!("{}{rest}", self.placeholder(kind, value, known))
+        });
+        if count == 0 {
+            return None;
+        }
+        match counts.iter_mut().find(|(name, _)| *name == kind.count) {
+            Some((_, total)) => *total += count,
+            None => counts.push((kind.count, count)),
+        }
+        Some(replaced.into_owned())
+    }
+
+    fn placeholder(&self, kind: &Kind, value: &str, known: &mut Known) -> String {
+        if self.numbered <= 0.0 {
+            return kind.placeholder.to_owned();
+        }
+        let values = known.entry(kind.placeholder).or_default();
+        let next = values.len() + 1;
+        let number = values.entry(value.to_owned()).or_insert(next);
+        format!("{}_{number}]", kind.placeholder.trim_end_matches(']'))
     }
 }
+
+/// How often each kind was replaced.
+type Counts = Vec<(&'static str, u64)>;
+
+/// The numbers of the values of one text, by placeholder.
+type Known = HashMap<&'static str, HashMap<String, usize>>;
 
 /// How many bytes of the match are the thing itself; `None` when it is something else.
 fn genuine_length(kind: &Kind, text: &str, found: Match<'_>) -> Option<usize> {
@@ -165,9 +271,7 @@ fn is_card(text: &str) -> bool {
         (16, _) => matches!(prefix(4), 2221..=2720 | 6011),
         _ => false,
     };
-    let sum: u32 =
-        digits.iter().rev().enumerate().map(|(i, d)| if i % 2 == 0 { *d } else { d * 2 / 10 + d * 2 % 10 }).sum();
-    issued && sum.is_multiple_of(10)
+    issued && national_id::luhn(&digits)
 }
 
 /// Lengths of the countries' numbers (ISO 13616 registry).
@@ -281,7 +385,17 @@ mod tests {
         assert_eq!(replaced("DE89 3704 0044 0532 0130 00 AND MORE"), "[IBAN] AND MORE");
         assert_eq!(replaced("card 4111 1111 1111 1111!"), "card [CARD]!");
         assert_eq!(replaced("call +49 (30) 1234-5678"), "call [PHONE]");
+        assert_eq!(replaced("CPF 529.982.247-25, DNI 12345678Z"), "CPF [NATIONAL_ID], DNI [NATIONAL_ID]");
         assert_eq!(replaced("key AKIAIOSFODNN7EXAMPLE"), "key [SECRET]");
+    }
+
+    #[test]
+    fn placeholders_are_numbered_by_value_when_asked() {
+        let rule = PersonalData { numbered: 1.0, ..PersonalData::default() };
+        let text = "a@x.org to b@x.org\nand b@x.org from 8.8.8.8\n\nend";
+        let replaced = rule.apply(text).rewritten.unwrap();
+        assert_eq!(replaced, "[EMAIL_1] to [EMAIL_2]\nand [EMAIL_2] from [IP_1]\n\nend");
+        assert_eq!(rule.apply(&replaced).rewritten, None);
     }
 
     #[test]

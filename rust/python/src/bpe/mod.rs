@@ -1,5 +1,6 @@
 //! The binding of `gristlm-bpe`.
 
+mod chat;
 mod special;
 mod state;
 mod tokenizer;
@@ -15,7 +16,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("PATTERNS", gristlm_bpe::pattern::Pattern::names().collect::<Vec<_>>())?;
     module.add_class::<state::TokenizerState>()?;
     module.add_class::<tokenizer::Tokenizer>()?;
-    module.add_class::<trainer::TokenizerTrainer>()
+    module.add_class::<trainer::TokenizerTrainer>()?;
+    module.add_class::<chat::ChatShape>()?;
+    module.add_function(wrap_pyfunction!(chat::prepare_chats, module)?)
 }
 
 /// The Python exception of a core error.

@@ -1,11 +1,10 @@
-"""Both pages in a real browser: what people do, and what must not happen to them."""
+"""The labelling page in a real browser: what people do, and what must not happen to them."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -36,21 +35,6 @@ def pairs(count: int) -> list[Pair]:
     ]
 
 
-@contextlib.contextmanager
-def opened(chromium: Any, *, expected: str = " 401 ", **options: Any) -> Iterator[Any]:
-    """A page whose console errors fail the test; the browser logs refused requests, of which some are `expected`."""
-    context = chromium.new_context(**options)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
-    try:
-        yield page
-        assert [error for error in errors if expected not in error] == []
-    finally:
-        context.close()
-
-
 def link(server: Any) -> str:
     return f"{server.url}/?token={server.access.token}"
 
@@ -64,10 +48,10 @@ def exported(server: Any, kind: str = "preferences") -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_pair_is_judged_by_key_and_by_mouse(chromium: Any, label: Callable[..., Any]) -> None:
+def test_a_pair_is_judged_by_key_and_by_mouse(opened: Any, label: Callable[..., Any]) -> None:
     server, _ = label(pairs(7))
     chosen: list[str] = []
-    with opened(chromium) as page:
+    with opened() as page:
         page.goto(link(server))
         prompt, left, right = (
             page.locator(name) for name in ("[data-prompt]", "[data-side=left]", "[data-side=right]")
@@ -109,7 +93,7 @@ def test_a_pair_is_judged_by_key_and_by_mouse(chromium: Any, label: Callable[...
     ]
 
 
-def test_what_people_and_models_write_stays_text(chromium: Any, label: Callable[..., Any]) -> None:
+def test_what_people_and_models_write_stays_text(opened: Any, label: Callable[..., Any]) -> None:
     given = [
         Pair(
             [{"role": "system", "content": text}, {"role": "user", "content": text}],
@@ -119,7 +103,7 @@ def test_what_people_and_models_write_stays_text(chromium: Any, label: Callable[
         for text in XSS
     ]
     server, _ = label(given, annotators={"ada@x+y.z": "correct horse"})
-    with opened(chromium) as page:
+    with opened() as page:
         page.goto(server.url)
         page.get_by_label("Name").fill(XSS[1])
         page.get_by_label("Password").fill("x")
@@ -140,11 +124,11 @@ def test_what_people_and_models_write_stays_text(chromium: Any, label: Callable[
         page.get_by_role("cell", name="ada@x+y.z").wait_for()
 
 
-def test_two_annotators_and_their_agreement(chromium: Any, label: Callable[..., Any]) -> None:
+def test_two_annotators_and_their_agreement(opened: Any, label: Callable[..., Any]) -> None:
     people = {"ada": "correct horse", "grace": "battery staple"}
     server, _ = label(pairs(4), overlap=2, annotators=people)
     for name, password in people.items():
-        with opened(chromium) as page:
+        with opened() as page:
             page.goto(server.url)
             page.get_by_label("Name").fill(name)
             page.get_by_label("Password").fill(password)
@@ -164,65 +148,11 @@ def test_two_annotators_and_their_agreement(chromium: Any, label: Callable[..., 
     assert len(exported(server)) == 8
 
 
-def test_chat_streams_and_answers_again(chromium: Any, api: Any) -> None:
-    api.access.token_used = False
-    with opened(chromium, expected=" 400 ") as page:
-        page.goto(link(api))
-        assert page.url == f"{api.url}/"
-        page.get_by_label("Message").fill(XSS[1])
-        page.keyboard.press("Enter")
-        answer = page.locator(".assistant")
-        page.get_by_role("button", name="Answer again").wait_for()
-        first = answer.text_content()
-        assert first
-        assert page.locator(".user").text_content() == XSS[1]
-        assert page.locator("#messages *:not(div)").count() == 0
-        page.get_by_role("button", name="Answer again").click()
-        page.wait_for_function("first => document.querySelector('.assistant')?.textContent !== first", arg=first)
-        page.get_by_role("button", name="Answer again").wait_for()
-        assert answer.count() == 1
-        for number in range(3):  # longer than the model reads: the oldest turns are left out, and it is said
-            page.get_by_label("Message").fill(f"And number {number}?")
-            page.keyboard.press("Enter")
-            page.get_by_role("button", name="Answer again").wait_for()
-        page.get_by_text("has read the last").first.wait_for()
-        assert page.locator(".error").count() == 0
-        page.get_by_role("button", name="New").click()
-        assert page.locator(".message").count() == 0
-        assert page.evaluate("window.hacked") is None
-
-
-def test_chat_stops_and_says_what_went_wrong(chromium: Any, slow: Any) -> None:
-    server, engine = slow
-    with opened(chromium, expected=" 500 ") as page:
-        page.goto(link(server))
-        page.get_by_label("Message").fill("Go on for long.")
-        page.get_by_role("button", name="Send").click()
-        page.wait_for_function("() => document.querySelector('.assistant')?.textContent.length > 3")
-        page.get_by_role("button", name="Stop").click()
-        page.get_by_role("button", name="Send").wait_for()
-        kept = page.locator(".assistant").text_content()
-        page.wait_for_timeout(300)
-        made = engine.model.made
-        page.wait_for_timeout(300)
-        assert engine.model.made == made < 150
-        assert page.locator(".assistant").text_content() == kept
-        engine.model.failing = True
-        page.get_by_label("Message").fill("And now?")
-        page.keyboard.press("Enter")
-        page.locator(".error").filter(has_text="the model broke").wait_for()
-        engine.model.failing = False
-        page.get_by_label("Message").fill("And now?")
-        page.keyboard.press("Enter")
-        page.wait_for_function("() => document.querySelectorAll('.assistant').length > 1")
-        page.get_by_role("button", name="New").click()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_pages_fit_a_phone(chromium: Any, label: Callable[..., Any], scheme: str) -> None:
+def test_the_pages_fit_a_phone(opened: Any, label: Callable[..., Any], scheme: str) -> None:
     long = [{"role": "assistant", "content": "wide" * 200}]
     server, _ = label([Pair([{"role": "user", "content": "x" * 500}], long, [*long, *long])])
-    with opened(chromium, viewport={"width": 360, "height": 740}, color_scheme=scheme) as page:
+    with opened(viewport={"width": 360, "height": 740}, color_scheme=scheme) as page:
         page.goto(link(server))
         page.locator("[data-prompt] .text").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -1,0 +1,159 @@
+"""Documents that are cleaned together, and the table they become."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from gristlm.cleaning import clean, identify_language
+from gristlm.collect import optout
+from gristlm.collect.config import CollectConfig, Rule
+from gristlm.collect.document import NO_LANGUAGE, Document, Drop, Item
+from gristlm.collect.licences import allows
+from gristlm.collect.report import Tally, drop_of
+from gristlm.errors import InputError
+
+CODE_RULES: tuple[Rule, ...] = ("encoding", "unicode")
+MAX_BATCH_ITEMS = 20_000
+MIN_CONFIDENCE = 0.5  # ours: below it, one-line English texts are called French or Danish as often as not
+UNDETERMINED = "und"
+_FIELDS: list[tuple[str, pa.DataType]] = [
+    ("id", pa.string()),
+    ("text", pa.large_string()),
+    ("source", pa.string()),
+    ("uri", pa.string()),
+    ("title", pa.string()),
+    ("licence", pa.string()),
+    ("language", pa.string()),
+    ("fetched_at", pa.timestamp("ms", tz="UTC")),
+    ("metadata", pa.string()),
+]
+SCHEMA = pa.schema(_FIELDS)
+
+
+class Batch:
+    """Documents that are cleaned together."""
+
+    def __init__(self, config: CollectConfig) -> None:
+        self._config = config
+        self.tally = Tally(config.examples_per_reason)
+        self._opt_out = optout.read([Path(file) for file in config.opt_out])
+        self._documents: list[Document] = []
+        self._bytes = self._items = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to clean and to write."""
+        return self._bytes >= self._config.batch_bytes or self._items >= MAX_BATCH_ITEMS
+
+    def add(self, item: Item) -> int:
+        """Takes an item; returns the bytes of text that it has.
+
+        Raises:
+            InputError: `strict`, and the item is a fault.
+        """
+        self._items += 1
+        if isinstance(item, Document):
+            return self._take(item)
+        self._refuse(item)
+        return 0
+
+    def _refuse(self, drop: Drop) -> None:
+        if self._config.strict and drop.fault:
+            detail = f": {drop.detail}" if drop.detail else ""
+            raise InputError(f"{drop.uri}: {drop.reason}{detail} (strict; without it, this is counted and left out)")
+        self.tally.drop(drop)
+
+    def _take(self, document: Document) -> int:
+        """Takes a document into the batch, unless it is not wanted; returns its bytes."""
+        text = _encodable(document.text)
+        size = len(text.encode())
+        self.tally.count(document.source, "found", "", size)
+        if not text.strip():
+            self.tally.drop_found(drop_of(document, "empty"))
+        elif size > self._config.max_document_bytes:
+            detail = f"{size:,} bytes; at most {self._config.max_document_bytes:,} (max_document_bytes)"
+            self.tally.drop_found(drop_of(document, "too large", detail), text)
+        elif self._opt_out.covers(document.id, document.uri, *_addresses(document)):
+            self.tally.drop_found(drop_of(document, optout.REASON))
+        elif self._config.licences and not allows(document.licence, self._config.licences):
+            self.tally.drop_found(drop_of(document, "licence", document.licence), text)
+        else:
+            self._documents.append(dataclasses.replace(document, text=text))
+            self._bytes += size
+        return size
+
+    def cleaned(self) -> pa.Table:
+        """Returns the cleaned documents, in the order they were read; what is dropped is counted in `tally`."""
+        kept: dict[int, Document] = {}
+        code = [index for index, document in enumerate(self._documents) if document.language == NO_LANGUAGE]
+        prose = [index for index, document in enumerate(self._documents) if document.language != NO_LANGUAGE]
+        for indices, rules in ((prose, tuple(self._config.rules)), (code, CODE_RULES)):
+            kept.update(self._clean(indices, rules))
+        unknown = [index for index in sorted(kept) if not kept[index].language]
+        if unknown:
+            found = identify_language([kept[index].text for index in unknown], num_threads=self._config.num_threads)
+            for index, language, confidence in zip(unknown, found.languages, found.confidences, strict=True):
+                told = language if confidence >= MIN_CONFIDENCE else UNDETERMINED
+                kept[index] = dataclasses.replace(kept[index], language=told)
+        for index in sorted(kept) if self._config.languages else ():
+            language = kept[index].language
+            if language != NO_LANGUAGE and not _covered(language, self._config.languages):
+                self.tally.drop_found(drop_of(kept[index], "language", language), kept[index].text)
+                del kept[index]
+        return pa.Table.from_pylist([_row(kept[index]) for index in sorted(kept)], schema=SCHEMA)
+
+    def _clean(self, indices: Sequence[int], rules: Sequence[Rule]) -> Iterator[tuple[int, Document]]:
+        if not indices:
+            return
+        documents = [self._documents[index] for index in indices]
+        result = clean(
+            [document.text for document in documents], rules=list(rules), num_threads=self._config.num_threads
+        )
+        for index, document, text, keep, reason in zip(
+            indices, documents, result.texts, result.keep, result.reasons, strict=True
+        ):
+            if not keep or not text.strip():
+                rule, _, detail = (reason or "empty after cleaning").partition(": ")
+                self.tally.drop_found(drop_of(document, rule, detail), document.text)
+                continue
+            if text.strip() != document.text.strip():
+                self.tally.count(document.source, "changed", "", len(text.encode()))
+            yield index, dataclasses.replace(document, text=text)
+
+
+def _covered(language: str, wanted: Sequence[str]) -> bool:
+    tag = language.lower()
+    return any(tag == name.lower() or tag.startswith(f"{name.lower()}-") for name in wanted)
+
+
+def _addresses(document: Document) -> list[str]:
+    """Returns the other addresses that a document says it has."""
+    return [str(document.metadata[name]) for name in ("canonical", "url") if document.metadata.get(name)]
+
+
+def _row(document: Document) -> dict[str, object]:
+    return {
+        "id": _encodable(document.id),
+        "text": document.text,
+        "source": document.source,
+        "uri": _encodable(document.uri),
+        "title": _encodable(" ".join(document.title.split())),
+        "licence": document.licence,
+        "language": document.language,
+        "fetched_at": document.fetched_at,
+        "metadata": json.dumps(document.metadata, ensure_ascii=True),
+    }
+
+
+def _encodable(text: str) -> str:
+    """Returns `text` with U+FFFD for each lone surrogate, which no file format holds."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

@@ -1,0 +1,75 @@
+"""What the model says to held-out prompts while it is tuned: `samples.jsonl`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import torch
+
+from gristlm.finetune.chat import Chat
+from gristlm.finetune.config import FinetuneConfig
+from gristlm.finetune.data import Rows
+from gristlm.finetune.formats import Conversation, Labelled, Message, Pair, Ranking
+from gristlm.finetune.lora import Lora
+from gristlm.model import Model
+from gristlm.runs.files import write_atomic
+from gristlm.tokenize import Tokenizer
+
+FILE = "samples.jsonl"
+
+
+class Samples:
+    """Greedy answers to the first held-out prompts, a line per step and prompt; called with the step."""
+
+    def __init__(
+        self, stage_dir: Path, model: Model, lora: Lora | None, chat: Chat, tokenizer: Tokenizer, heldout: Rows | None,
+        config: FinetuneConfig,
+    ) -> None:  # fmt: skip
+        self._file, self._model, self._lora, self._chat, self._tokenizer = (
+            stage_dir / FILE,
+            model,
+            lora,
+            chat,
+            tokenizer,
+        )
+        self._limit = config.max_sample_tokens
+        self._prompts: list[list[Message]] = []
+        self._ids: list[list[int]] = []
+        for example in () if heldout is None else heldout.examples:
+            if len(self._ids) == config.num_samples:
+                break
+            prompt = _prompt(example)
+            ids = chat.prompt_ids(prompt, tokenizer)
+            if prompt and len(ids) < model.config.max_seq_len:
+                self._prompts.append(prompt)
+                self._ids.append(ids)
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> None:
+        """Writes this step's answers, after those of earlier steps; what a cut-off call wrote of later ones goes."""
+        if not self._ids:
+            return
+        training = self._model.training
+        self._model.eval()
+        room = self._model.config.max_seq_len - max(map(len, self._ids))
+        with contextlib.nullcontext(self._model) if self._lora is None else self._lora.merged() as model:
+            said = model.generate(self._ids, max_new_tokens=max(1, min(self._limit, room)), temperature=0.0)
+        self._model.train(training)
+        kept = self._file.read_text(encoding="utf-8").splitlines() if self._file.is_file() else []
+        lines = [line for line in kept if json.loads(line)["step"] < step]
+        for prompt, (completion,) in zip(self._prompts, said, strict=True):
+            ends = completion.tokens[-1:] == [self._chat.end_id]
+            answer = self._tokenizer.decode(completion.tokens[: len(completion.tokens) - ends])
+            row = {"step": step, "prompt": prompt, "answer": answer, "finish_reason": completion.finish_reason}
+            lines.append(json.dumps(row, ensure_ascii=False))
+        write_atomic(self._file, "\n".join(lines) + "\n")
+
+
+def _prompt(example: Conversation | Pair | Labelled | Ranking) -> list[Message]:
+    if isinstance(example, Pair | Ranking):
+        return list(example.prompt)
+    one = example.conversation if isinstance(example, Labelled) else example
+    last = max((place for place, message in enumerate(one.messages) if message["role"] == "assistant"), default=0)
+    return list(one.messages[:last])

@@ -1,0 +1,117 @@
+"""Several processes on one model: joined by torchrun, sharded by FSDP2 (`fully_shard`).
+
+There is no launcher here: `torchrun --nproc-per-node 8 -m gristlm pretrain …` starts the processes and this file finds
+them. One process is the case without any of it. What is written to disk is always whole, so a run may go on with
+another number of processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from gristlm.errors import ConfigError
+from gristlm.model import Model
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranks:
+    """Which process of how many this is."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and shows progress."""
+        return self.rank == 0
+
+    def rows(self, global_batch_size: int) -> int:
+        """Returns the rows of a global batch that each rank computes.
+
+        Raises:
+            ConfigError: the ranks cannot share them evenly.
+        """
+        if global_batch_size % self.world_size:
+            raise ConfigError(
+                f"global_batch_size is {global_batch_size}, which {self.world_size} processes cannot share evenly; "
+                "give a multiple"
+            )
+        return global_batch_size // self.world_size
+
+    def sum(self, *values: float) -> list[float]:
+        """Returns each number summed over the ranks, in float64; every rank must call it."""
+        if self.world_size == 1:
+            return list(values)
+        device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu"
+        total = torch.tensor(values, dtype=torch.float64, device=device)
+        torch.distributed.all_reduce(total)
+        return [float(value) for value in total]
+
+    def from_first(self, value: T) -> T:
+        """Returns what the first rank gave; every rank must call it, so it also waits for all."""
+        if self.world_size == 1:
+            return value
+        values = [value]
+        torch.distributed.broadcast_object_list(values, src=0)
+        return values[0]
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Ranks]:
+    """Yields this process's place among those that torchrun started, connected for as long as the context lasts.
+
+    A process group that is there already is used and left alone.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        yield Ranks()
+        return
+    mine = not torch.distributed.is_initialized()
+    if mine:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    if mine:  # not after an error: the others may be waiting in the middle of a step, and torchrun ends them
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def shard(model: Model, ranks: Ranks) -> None:
+    """Spreads the weights, gradients and optimizer state of `model` over the ranks (FSDP2), block by block."""
+    if ranks.world_size == 1:
+        return
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+    mesh = init_device_mesh(model.device.type, (ranks.world_size,))
+    for block in model.layers:
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    for method in ("loss", "hidden_states", "token_logprobs"):
+        register_fsdp_forward_method(model, method)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Returns all of a tensor of which each rank may hold a part; every rank must call it."""
+    full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full
+
+
+def sharded_like(tensor: Tensor, parameter: Tensor | nn.Parameter) -> Tensor:
+    """Returns a whole tensor spread over the ranks as `parameter` is."""
+    if not hasattr(parameter, "placements"):
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(parameter, DTensor)
+    return distribute_tensor(tensor, parameter.device_mesh, parameter.placements, src_data_rank=None)

@@ -1,0 +1,176 @@
+//! Texts that share a band: the groups of each partition, and which groups hang together.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::bands::{Bands, PARTITIONS};
+use crate::room::{Room, damaged, storage, write_whole};
+use crate::union_find::UnionFind;
+use crate::{Error, hash};
+
+/// Groups of one partition, as numbers: how many texts, then the texts in order; and so on.
+enum Part {
+    Held(Vec<u32>),
+    Written(PathBuf),
+}
+
+/// All groups of two texts and more.
+pub struct Groups {
+    parts: Vec<Part>,
+    fingerprint: u64,
+    /// Texts whose groups hang together, directly or through others.
+    sets: UnionFind,
+}
+
+impl Groups {
+    /// Finds the groups, a partition at a time on each thread; those an earlier call wrote are read again.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
+    pub fn find(bands: &Bands, texts: usize, room: Room<'_>) -> Result<Self, Error> {
+        let sets = UnionFind::new(texts);
+        let parts = (0..PARTITIONS)
+            .into_par_iter()
+            .map(|partition| {
+                room.did(0)?;
+                let path = room.spill().map(|(_, folder)| folder.join(format!("groups-{partition:03}.bin")));
+                let known = path.as_deref().filter(|path| path.exists()).map(|path| read(path, bands.fingerprint));
+                let found = match known.transpose()?.flatten() {
+                    Some(found) => found,
+                    None => {
+                        let mut found = Vec::new();
+                        for run in bands.partition(partition)?.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
+                            found.push(run.len() as u32);
+                            found.extend(run.iter().map(|(_, text)| *text));
+                        }
+                        if let Some(path) = &path {
+                            write_whole(path, &encode(&found, bands.fingerprint))?;
+                        }
+                        found
+                    }
+                };
+                each_group(&found, |group| group.iter().for_each(|text| sets.unite(group[0], *text)));
+                Ok(path.map_or_else(|| Part::Held(found), Part::Written))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        Ok(Self { parts, fingerprint: bands.fingerprint, sets })
+    }
+
+    /// Calls `group` with each group, in a stated order: by partition, then by key.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Damaged`].
+    fn each(&self, mut group: impl FnMut(&[u32])) -> Result<(), Error> {
+        for part in &self.parts {
+            match part {
+                Part::Held(found) => each_group(found, &mut group),
+                Part::Written(path) => {
+                    let gone = || damaged(path, "it was changed while it was in use");
+                    each_group(&read(path, self.fingerprint)?.ok_or_else(gone)?, &mut group);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ranges of roots whose sets have about `limit` members of groups together, at least one set each.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Damaged`].
+    pub fn batches(&self, texts: usize, limit: u64) -> Result<Vec<std::ops::Range<u32>>, Error> {
+        let mut members = vec![0_u32; texts];
+        self.each(|group| {
+            let slot = &mut members[self.sets.root(group[0]) as usize];
+            *slot = slot.saturating_add(group.len() as u32);
+        })?;
+        let (mut out, mut start, mut sum) = (Vec::new(), 0, 0_u64);
+        for (root, count) in members.into_iter().enumerate() {
+            if sum > 0 && sum + u64::from(count) > limit {
+                out.push(start..root as u32);
+                (start, sum) = (root as u32, 0);
+            }
+            sum += u64::from(count);
+        }
+        if sum > 0 {
+            out.push(start..texts as u32);
+        }
+        Ok(out)
+    }
+
+    /// The groups of the sets whose root is in `roots`.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Damaged`].
+    pub fn members(&self, roots: &std::ops::Range<u32>) -> Result<Members, Error> {
+        let mut pairs: Vec<(u32, u32)> = Vec::new();
+        let mut count = 0;
+        self.each(|group| {
+            if roots.contains(&self.sets.root(group[0])) {
+                pairs.extend(group.iter().map(|text| (*text, count)));
+                count += 1;
+            }
+        })?;
+        pairs.par_sort_unstable();
+        let mut texts = Vec::new();
+        let mut starts = Vec::new();
+        for (at, (text, _)) in pairs.iter().enumerate() {
+            if texts.last() != Some(text) {
+                texts.push(*text);
+                starts.push(at);
+            }
+        }
+        starts.push(pairs.len());
+        Ok(Members { texts, starts, groups: pairs.into_iter().map(|(_, group)| group).collect(), count })
+    }
+}
+
+/// Texts in order, and the groups that each is in.
+pub struct Members {
+    /// The texts.
+    pub texts: Vec<u32>,
+    starts: Vec<usize>,
+    groups: Vec<u32>,
+    /// Number of groups.
+    pub count: u32,
+}
+
+impl Members {
+    /// The groups of the `at`-th text.
+    pub fn of(&self, at: usize) -> &[u32] {
+        &self.groups[self.starts[at]..self.starts[at + 1]]
+    }
+}
+
+fn each_group(found: &[u32], mut group: impl FnMut(&[u32])) {
+    let mut rest = found;
+    while let Some((count, after)) = rest.split_first() {
+        let Some((texts, next)) = after.split_at_checked(*count as usize) else { return };
+        group(texts);
+        rest = next;
+    }
+}
+
+fn encode(found: &[u32], fingerprint: u64) -> Vec<u8> {
+    let body: Vec<u8> = found.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let mut out = Vec::with_capacity(body.len() + 16);
+    out.extend(fingerprint.to_le_bytes());
+    out.extend(hash::bytes(&body).to_le_bytes());
+    out.extend(body);
+    out
+}
+
+/// The groups in a file; `None` when they are of other texts or settings.
+fn read(path: &Path, fingerprint: u64) -> Result<Option<Vec<u32>>, Error> {
+    let bytes = std::fs::read(path).map_err(|why| storage("read", path, &why))?;
+    if bytes.len() < 16 {
+        return Err(damaged(path, "it is shorter than what was written"));
+    }
+    if bytes[..8] != fingerprint.to_le_bytes() {
+        return Ok(None);
+    }
+    if bytes[8..16] != hash::bytes(&bytes[16..]).to_le_bytes() {
+        return Err(damaged(path, "its checksum does not match"));
+    }
+    Ok(Some(bytes[16..].chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()))
+}

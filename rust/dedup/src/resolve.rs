@@ -1,0 +1,125 @@
+//! Which texts of the groups stay: every candidate is compared with the kept text before its twin is named.
+
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+use crate::Error;
+use crate::groups::Members;
+use crate::minhash::MinHash;
+use crate::room::Room;
+use crate::shingles::{jaccard_at_least, shingle_set};
+
+/// Texts and bytes of text resolved together: compared with earlier ones in parallel, with each other in order. The
+/// result does not depend on them.
+const BLOCK: usize = 4096;
+const BLOCK_BYTES: usize = 8 << 20;
+
+/// Kept texts of one band that a text is compared with, the first ones. Without a bound, pages made to share a band and
+/// nothing else (or a million leaflets of one template) would take quadratic time.
+const MAX_PER_BAND: usize = 1000;
+
+/// A kept text and its similarity to a dropped one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Twin {
+    /// The kept one.
+    pub text: u32,
+    /// Jaccard similarity of the two.
+    pub similarity: f64,
+}
+
+/// The kept texts of each group, with the shingles of as many as there is memory for.
+struct Kept<'t> {
+    texts: &'t [&'t str],
+    how: &'t MinHash,
+    of_group: Vec<Vec<u32>>,
+    sets: FxHashMap<u32, Vec<u64>>,
+    /// Shingles in `sets`, and how many there may be.
+    held: usize,
+    limit: usize,
+}
+
+impl Kept<'_> {
+    /// The first kept text from `from` on that is similar enough to `text`.
+    fn twin(&self, groups: &[u32], set: &[u64], from: u32) -> Option<Twin> {
+        let mut candidates: Vec<u32> = groups
+            .iter()
+            .flat_map(|group| {
+                let kept = &self.of_group[*group as usize];
+                &kept[kept.partition_point(|text| *text < from)..]
+            })
+            .copied()
+            .collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates.into_iter().find_map(|candidate| {
+            let similarity = match self.sets.get(&candidate) {
+                Some(other) => jaccard_at_least(set, other, self.how.threshold),
+                None => {
+                    let other = shingle_set(self.texts[candidate as usize], self.how.ngram);
+                    jaccard_at_least(set, &other, self.how.threshold)
+                }
+            };
+            Some(Twin { text: candidate, similarity: similarity? })
+        })
+    }
+
+    fn keep(&mut self, text: u32, groups: &[u32], set: Vec<u64>) {
+        for group in groups {
+            let kept = &mut self.of_group[*group as usize];
+            if kept.len() < MAX_PER_BAND {
+                kept.push(text);
+            }
+        }
+        if self.held + set.len() > self.limit {
+            self.sets.clear();
+            self.held = 0;
+        }
+        self.held += set.len();
+        self.sets.insert(text, set);
+    }
+}
+
+/// The twin of each dropped text of `members`, in order, by the definition at the top of `minhash.rs`.
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn resolve(texts: &[&str], members: &Members, how: &MinHash, room: Room<'_>) -> Result<Vec<(u32, Twin)>, Error> {
+    let limit = room.memory.map_or(usize::MAX, |memory| (memory / 4 / 8) as usize);
+    let of_group = vec![Vec::new(); members.count as usize];
+    let mut kept = Kept { texts, how, of_group, sets: FxHashMap::default(), held: 0, limit };
+    let mut twins = Vec::new();
+    let mut start = 0;
+    while start < members.texts.len() {
+        let end = block_end(texts, &members.texts, start);
+        let first = members.texts[start];
+        let compared = (start..end)
+            .into_par_iter()
+            .map(|at| {
+                let text = texts[members.texts[at] as usize];
+                room.did(text.len())?;
+                let set = shingle_set(text, how.ngram);
+                let twin = kept.twin(members.of(at), &set, 0);
+                Ok((set, twin))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        for (at, (set, earlier)) in (start..end).zip(compared) {
+            let (text, groups) = (members.texts[at], members.of(at));
+            match earlier.or_else(|| kept.twin(groups, &set, first)) {
+                Some(twin) => twins.push((text, twin)),
+                None => kept.keep(text, groups, set),
+            }
+        }
+        start = end;
+    }
+    Ok(twins)
+}
+
+fn block_end(texts: &[&str], members: &[u32], start: usize) -> usize {
+    let mut bytes = 0;
+    let block = &members[start..members.len().min(start + BLOCK)];
+    let full = block.iter().position(|text| {
+        bytes += texts[*text as usize].len();
+        bytes >= BLOCK_BYTES
+    });
+    start + full.map_or(block.len(), |at| at + 1)
+}

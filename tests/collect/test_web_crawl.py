@@ -1,0 +1,176 @@
+"""Crawls of a loopback site with traps, through the whole stage."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("scrapy")
+import pyarrow.parquet as pq
+from web_site import Site, html, serving
+
+from gristlm.collect import CollectConfig, run
+from gristlm.collect.web.settings import WebConfig
+from gristlm.errors import InputError
+
+pytestmark = pytest.mark.extras
+FAST = {"allow_private": True, "delay_seconds": 0.0, "max_page_bytes": 1_000_000, "timeout_seconds": 1.0}
+
+
+def crawl(site: Site, output: Path, *, start: str = "/", **settings: object) -> tuple[list[str], dict[str, list[str]]]:
+    """The paths of the pages that are kept, and for each reason the paths that were dropped."""
+    opt_out = settings.pop("opt_out", [])
+    config = CollectConfig(
+        sources=[site.url + start], web=WebConfig(**(FAST | settings)), heldout_fraction=0, opt_out=opt_out,
+        near_duplicate_threshold=None,
+    )  # fmt: skip
+    run(config, {}, output)
+    kept = [uri.removeprefix(site.url) for uri in pq.read_table(output / "train-00000.parquet")["uri"].to_pylist()]
+    examples = json.loads((output / "report.json").read_text())["examples"]
+    dropped = {reason: [each["uri"].removeprefix(site.url) for each in shown] for reason, shown in examples.items()}
+    return kept, dropped
+
+
+def test_traps_cost_their_page_and_nothing_more(tmp_path: Path) -> None:
+    site = Site()
+    with serving(site), serving(Site()) as other:
+        site.pages["/robots.txt"] = (200, {"Content-Type": "text/plain"}, b"User-agent: *\nDisallow: /private\n")
+        targets = ["/a", "/loop1", "/big", "/slow", "/private/x", "/noindex", "/inside", "/metadata", "/other",
+                   "/calendar/0", "/picture", "/gone", "/a/a/a/a/a", "mailto:x@example.org", "file:///etc/passwd"]  # fmt: skip
+        site.page("/", html("Start", *targets))
+        site.page("/a", html("Page A", "/b", "/#top"))
+        site.page("/b", html("Page B"))
+        site.page("/noindex", html("Hidden", "/c", head='<meta name="robots" content="noindex">'))
+        site.page("/c", html("Page C", "/d", head='<meta name="robots" content="nofollow">'))
+        site.redirect("/loop1", "/loop2")
+        site.redirect("/loop2", "/loop1")
+        site.redirect("/inside", f"{other.url}/secret")
+        site.redirect("/metadata", "http://169.254.169.254/latest/meta-data/")
+        site.redirect("/other", "http://example.org/")
+        site.page("/big", b"<p>" + b"x" * 1_200_000)
+        site.page("/picture", b"\x89PNG", Content_Type="image/png")
+        site.slow["/slow"] = 3.0
+        site.page("/slow", html("Slow"))
+        kept, dropped = crawl(site, tmp_path / "out", max_depth=5)
+        assert kept == ["/", "/a", "/b", "/c", *(f"/calendar/{day}" for day in range(5))]
+        assert dropped["robots.txt disallows"] == ["/private/x"]
+        assert dropped["too large"] == ["/big"]
+        assert dropped["timed out"] == ["/slow"]
+        assert dropped["noindex"] == ["/noindex"]
+        assert dropped["redirect to another site"] == ["/inside", "/metadata", "/other"]
+        assert dropped["not a page of text"] == ["/picture"]
+        assert dropped["http 404"] == ["/gone"]
+        assert dropped["endless path"] == ["/a/a/a/a/a"]
+        assert not other.asked
+    assert max(site.counts().values()) == 1
+    assert "/d" not in site.counts()
+    assert not {"/private/x", "/a/a/a/a/a"} & set(site.counts())
+    agents = {headers["User-Agent"] for _, headers, _ in site.asked}
+    assert len(agents) == 1
+    assert agents.pop().startswith("gristlm/")
+
+
+@pytest.mark.parametrize(("status", "kept"), [(404, ["/"]), (500, []), (429, [])])
+def test_an_unreachable_robots_txt_forbids_all_and_a_missing_one_nothing(
+    tmp_path: Path, status: int, kept: list[str]
+) -> None:
+    site = Site()
+    with serving(site):
+        site.page("/", html("Start"))
+        site.page("/robots.txt", b"", status=status)
+        if kept:
+            assert crawl(site, tmp_path / "out")[0] == kept
+        else:
+            with pytest.raises(InputError, match=r"robots\.txt disallows"):
+                crawl(site, tmp_path / "out")
+            assert not site.counts()
+
+
+def test_sitemaps_opt_outs_and_the_limit_on_pages(tmp_path: Path) -> None:
+    site = Site()
+    with serving(site):
+        listed = "".join(f"<url><loc>{site.url}/p{number}</loc></url>" for number in range(9))
+        site.pages["/robots.txt"] = (200, {}, f"Sitemap: {site.url}/map.xml\n".encode())
+        site.page("/map.xml", f"<urlset>{listed}</urlset>".encode(), Content_Type="application/xml")
+        site.page("/", html("Start"))
+        for number in range(9):
+            site.page(f"/p{number}", html(f"Page {number}"))
+        (tmp_path / "out.txt").write_text(f"# not these\n{site.url}/p3\n{site.url}/p4*\n")
+        kept, _ = crawl(site, tmp_path / "out", opt_out=[str(tmp_path / "out.txt")])
+        assert kept == ["/", "/p0", "/p1", "/p2", "/p5", "/p6", "/p7", "/p8"]
+        assert not {"/p3", "/p4"} & set(site.counts())
+        site.asked.clear()
+        assert "over max_pages" in crawl(site, tmp_path / "few", max_pages=4)[1]
+        assert site.counts().total() == 4
+
+
+def test_a_later_crawl_asks_only_what_changed(tmp_path: Path) -> None:
+    site = Site()
+    with serving(site):
+        site.page("/", html("Start", "/b"), ETag='"1"')
+        site.page("/b", html("Page B"), Last_Modified="Mon, 01 Jan 2024 00:00:00 GMT")
+        first = crawl(site, tmp_path / "one", cache=str(tmp_path / "cache"))
+        site.asked.clear()
+        assert crawl(site, tmp_path / "two", cache=str(tmp_path / "cache")) == first
+        sent = {path: headers for path, headers, _ in site.asked}
+        assert sent["/"]["If-None-Match"] == '"1"'
+        assert sent["/b"]["If-Modified-Since"] == "Mon, 01 Jan 2024 00:00:00 GMT"
+
+
+def test_a_crawl_delay_is_kept(tmp_path: Path) -> None:
+    site = Site()
+    with serving(site):
+        site.pages["/robots.txt"] = (200, {}, b"User-agent: gristlm\nCrawl-delay: 0.4\n")
+        site.page("/", html("Start", "/b", "/c"))
+        site.page("/b", html("Page B"))
+        site.page("/c", html("Page C"))
+        crawl(site, tmp_path / "out", concurrency_per_host=4)
+    times = [at for path, _, at in site.asked]
+    assert all(later - earlier > 0.35 for earlier, later in zip(times[1:], times[2:], strict=False))
+
+
+def test_private_addresses_are_refused_unless_asked_for(tmp_path: Path) -> None:
+    site = Site()
+    with serving(site):
+        site.page("/", html("Start"))
+        with pytest.raises(InputError, match="not a public address"):
+            crawl(site, tmp_path / "a", allow_private=False, contact="me@example.org")
+        by_name = site.url.replace("127.0.0.1", "localhost")
+        with pytest.raises(InputError, match="not a public address"):
+            run(CollectConfig(sources=[by_name], web=WebConfig(contact="me@example.org")), {}, tmp_path / "b")
+        with pytest.raises(InputError, match="contact"):
+            run(CollectConfig(sources=["https://example.org"]), {}, tmp_path / "c")
+        assert not site.asked
+
+
+def test_a_killed_crawl_goes_on_without_asking_twice(tmp_path: Path) -> None:
+    site = Site()
+    with serving(site):
+        site.page("/", html("Start", *(f"/p{number}" for number in range(30))))
+        for number in range(30):
+            site.page(f"/p{number}", html(f"Page {number}", town=f"town {number}"))
+        site.seconds = 0.05
+        command = [
+            sys.executable, "-m", "gristlm", "collect", site.url, "--allow-private", "--output", str(tmp_path / "out"),
+            "--collect.web.delay_seconds=0.0", "--collect.near_duplicate_threshold=1.0",
+        ]  # fmt: skip
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+        while site.counts().total() < 12:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        before = site.counts()
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        counts = site.counts()
+    assert set(counts) == {"/", *(f"/p{number}" for number in range(30))}
+    # Only what was on its way when the process was killed may be asked for again: two at most, for one host.
+    assert sum(count - 1 for count in counts.values()) <= 2
+    assert before.total() < 31
+    counted = json.loads((tmp_path / "out" / "report.json").read_text())["total"]
+    assert counted["kept"]["documents"] + sum(each["documents"] for each in counted["dropped"].values()) == 31

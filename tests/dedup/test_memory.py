@@ -1,0 +1,153 @@
+"""Memory, threads, kills and damage: the result is the same, or the error names the file."""
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gristlm import clean, dedup
+from gristlm.errors import DamagedArtifactError, InputError
+
+
+def corpus(count: int = 3000) -> list[str]:
+    """Texts of which some are copies and some near copies of others."""
+    rng = random.Random(4)
+    texts: list[str] = []
+    for _ in range(count):
+        kind = rng.random()
+        if texts and kind < 0.2:
+            texts.append(rng.choice(texts))
+        elif texts and kind < 0.5:
+            words = rng.choice(texts).split(" ")
+            words[rng.randrange(len(words))] = "changed"
+            texts.append(" ".join(words))
+        else:
+            texts.append(" ".join(f"w{rng.randrange(5000)}" for _ in range(rng.randrange(3, 90))) + "\nfooter\n")
+    return texts
+
+
+TEXTS = corpus()
+
+
+def same(left: dedup.MinHashResult, right: dedup.MinHashResult) -> bool:
+    names = ("keep", "cluster", "twin", "similarity")
+    return all(getattr(left, name).tobytes() == getattr(right, name).tobytes() for name in names)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("memory", [1_000_000, 40_000_000])
+def test_results_do_not_depend_on_memory_or_threads(tmp_path: Path, num_threads: int, memory: int) -> None:
+    wanted = dedup.minhash(TEXTS, num_threads=1)
+    assert 0 < wanted.keep.sum() < len(TEXTS)
+    assert same(dedup.minhash(TEXTS, num_threads=num_threads, memory=memory, folder=tmp_path), wanted)
+    for unit in ("document", "paragraph", "line"):
+        free = dedup.exact(TEXTS, unit=unit)  # type: ignore[arg-type]
+        tight = dedup.exact(TEXTS, unit=unit, num_threads=num_threads, memory=memory)  # type: ignore[arg-type]
+        assert (tight.keep.tolist(), tight.cluster.tolist()) == (free.keep.tolist(), free.cluster.tolist())
+        assert tight.spans.tolist() == free.spans.tolist()
+    spans = dedup.substrings(TEXTS, min_bytes=50, num_threads=num_threads, memory=memory).spans
+    assert spans.tolist() == dedup.substrings(TEXTS, min_bytes=50, num_threads=1).spans.tolist()
+
+
+def test_a_killed_call_goes_on_and_other_texts_start_anew(tmp_path: Path) -> None:
+    wanted = dedup.minhash(TEXTS)
+    dedup.minhash(TEXTS, memory=1_000_000, folder=tmp_path)
+    signed = tmp_path / "bands-00000.bin"
+    before = signed.stat().st_mtime_ns
+    (tmp_path / "groups-007.bin").unlink()
+    (tmp_path / "bands-00000.tmp").write_bytes(b"torn")
+    assert same(dedup.minhash(TEXTS, memory=1_000_000, folder=tmp_path), wanted)
+    assert signed.stat().st_mtime_ns == before
+    assert same(dedup.minhash(TEXTS[10:], memory=1_000_000, folder=tmp_path), dedup.minhash(TEXTS[10:]))
+    assert signed.stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize("name", ["bands-00000.bin", "groups-100.bin"])
+@pytest.mark.parametrize("harm", ["flip", "cut"])
+def test_damaged_intermediate_files_are_named(tmp_path: Path, name: str, harm: str) -> None:
+    dedup.minhash(TEXTS, memory=1_000_000, folder=tmp_path)
+    content = bytearray((tmp_path / name).read_bytes())
+    if harm == "flip":
+        content[-1] ^= 1
+    (tmp_path / name).write_bytes(content if harm == "flip" else content[:12] if "groups" in name else content[:-40])
+    if "bands" in name:
+        for groups in tmp_path.glob("groups-*"):
+            groups.unlink()
+    with pytest.raises(DamagedArtifactError, match=name):
+        dedup.minhash(TEXTS, memory=1_000_000, folder=tmp_path)
+
+
+def test_wrong_memory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="memory is 10; give at least"):
+        dedup.exact(["a"], memory=10)
+    with pytest.raises(InputError, match="without memory"):
+        dedup.exact(["a"], folder=tmp_path)
+
+
+def test_progress_is_told_and_may_stop_the_call() -> None:
+    seen: list[int] = []
+    texts = ["some words of a text that is cleaned " * 300] * 3000
+    clean(texts, rules=["personal_data", "gopher_repetition"], num_threads=1, progress=seen.append)
+    assert seen == sorted(seen)
+    assert 0 < seen[0] <= seen[-1] <= sum(map(len, texts))
+
+    def stop(_: int) -> None:
+        raise LookupError("enough")
+
+    with pytest.raises(LookupError, match="enough"):
+        clean(texts, rules=["gopher_repetition"], num_threads=1, progress=stop)
+
+
+def test_ctrl_c_ends_a_long_call() -> None:
+    code = (
+        "import sys, gristlm as gl\n"
+        "texts = [f'{i} ' + 'many words of a text ' * 3000 for i in range(20_000)]\n"
+        "print('ready', flush=True)\n"
+        "gl.dedup.minhash(texts, num_threads=1)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(0.3)
+    child.send_signal(signal.SIGINT)
+    _, error = child.communicate(timeout=20)
+    assert child.returncode != 0
+    assert "KeyboardInterrupt" in error
+
+
+def _kept(_: int) -> int:
+    return int(dedup.minhash(TEXTS[:500]).keep.sum()) + int(clean(TEXTS[:500]).keep.sum())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_can_call_it() -> None:
+    wanted = _kept(0)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map_async(_kept, range(2)).get(timeout=30) == [wanted, wanted]
+
+
+def test_adversarial_band_collisions_stay_linear() -> None:
+    """Texts of which all share half their runs: every band has thousands of texts that are no duplicates."""
+    rng = random.Random(1)
+    common = " ".join(f"c{i}" for i in range(60))
+    texts = [f"{common} {' '.join(f'u{rng.randrange(10**9)}' for _ in range(60))}" for _ in range(3000)]
+    result = dedup.minhash(texts, num_perm=128, bands=64, rows=2, threshold=0.9)
+    assert result.keep.all()
+
+
+def test_signatures_estimate_the_similarity() -> None:
+    words = [f"w{i}" for i in range(300)]
+    texts = [" ".join(words), " ".join([*words[:250], *(f"x{i}" for i in range(50))]), ""]
+    signed = dedup.signatures(texts, num_perm=512, ngram=1)
+    assert signed.shape == (3, 512)
+    assert signed.dtype == np.uint32
+    assert abs((signed[0] == signed[1]).mean() - 250 / 350) < 0.08
+    assert (signed[2] == 2**32 - 1).all()

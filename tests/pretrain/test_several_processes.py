@@ -1,0 +1,82 @@
+"""Two processes train as one does, and a run goes on with another number of them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gristlm.pretrain import PretrainConfig, run
+from gristlm.training import MetricsLog
+
+SETTINGS: dict[str, object] = {
+    "model": {"num_layers": 2, "d_model": 32, "num_heads": 2, "max_seq_len": 64},
+    "steps": 6,
+    "global_batch_size": 4,
+    "seq_len": 64,
+    "warmup_steps": 2,
+    "checkpoint_every": 3,
+    "evaluate_every": 3,
+    "evaluate_batches": 1,
+    "keep_last": None,
+    "num_threads": 1,
+    "seed": 3,
+}
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from gristlm.pretrain import PretrainConfig, run
+config, inputs, output = map(json.loads, sys.argv[1:])
+run(PretrainConfig.model_validate(config), {k: Path(v) for k, v in inputs.items()}, Path(output))
+"""
+
+
+def two_processes(inputs: dict[str, Path], output: Path, settings: dict[str, object]) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments = [json.dumps(value) for value in (settings, {k: str(v) for k, v in inputs.items()}, str(output))]
+    processes = []
+    for rank in range(2):
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        env = {**os.environ, **{name: str(value) for name, value in place.items()}, "GLOO_SOCKET_IFNAME": "lo"}
+        processes.append(subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], env=env, stderr=subprocess.PIPE))
+    errors = [process.communicate(timeout=120)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+
+
+def losses(stage: Path) -> list[float]:
+    return [float(str(line["loss"])) for line in MetricsLog(stage).read()]
+
+
+def go_on_from_the_middle(stage: Path, other: Path) -> None:
+    """Leaves in `other` what a run of `stage` that was cut after step 3 would have left."""
+    import shutil
+
+    for name in ("stage.json", "started.json", "metrics.jsonl"):
+        if (stage / name).exists():
+            other.mkdir(exist_ok=True)
+            shutil.copy(stage / name, other / name)
+    shutil.copytree(stage / "checkpoints" / "step-00000003", other / "checkpoints" / "step-00000003")
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_two_are_as_one_and_either_goes_on_from_the_other(
+    inputs: dict[str, Path], tmp_path: Path, optimizer: str
+) -> None:
+    settings = {**SETTINGS, "optimizer": optimizer}
+    one, two = tmp_path / "one", tmp_path / "two"
+    run(PretrainConfig.model_validate(settings), inputs, one)
+    two_processes(inputs, two, settings)
+    assert losses(two) == pytest.approx(losses(one), abs=1e-5)
+    if optimizer == "adamw":
+        return
+    go_on_from_the_middle(two, tmp_path / "two-to-one")
+    run(PretrainConfig.model_validate(settings), inputs, tmp_path / "two-to-one")
+    go_on_from_the_middle(one, tmp_path / "one-to-two")
+    two_processes(inputs, tmp_path / "one-to-two", settings)
+    for stage in ("two-to-one", "one-to-two"):
+        assert losses(tmp_path / stage) == pytest.approx(losses(one), abs=1e-5)
