@@ -1,6 +1,6 @@
 //! Merging the bytes of one pretoken: the pair of the lowest rank first, the leftmost of equals.
 //!
-//! Three ways to the same symbols, by length: scanning for the minimum (short), a binary heap, and, for very long
+//! Three ways to the same symbols, by length: the least of all pairs by groups (short), a binary heap, and, for very long
 //! pretokens, one bucket of positions per rank, which takes a million equal letters without a comparison between them.
 
 use std::cmp::Reverse;
@@ -18,46 +18,86 @@ pub fn merge(pairs: &PairTable, bytes: &[u8], out: &mut Vec<Symbol>) {
     match bytes.len() {
         0 => {}
         1 => out.push(Symbol::from(bytes[0])),
-        2..=SCAN_UP_TO => scan(pairs, bytes, out),
+        2..=16 => scan::<16>(pairs, bytes, out),
+        17..=32 => scan::<32>(pairs, bytes, out),
+        33..=SCAN_UP_TO => scan::<SCAN_UP_TO>(pairs, bytes, out),
         length if length <= HEAP_UP_TO => List::new(pairs, bytes).with_heap(out),
         _ => List::new(pairs, bytes).with_buckets(out),
     }
 }
 
-fn scan(pairs: &PairTable, bytes: &[u8], out: &mut Vec<Symbol>) {
-    let mut symbols = [0; SCAN_UP_TO];
-    // ranks[i] is what symbols[i] and symbols[i + 1] make.
-    let mut ranks = [NONE; SCAN_UP_TO];
-    let mut length = bytes.len();
-    for (symbol, &byte) in symbols.iter_mut().zip(bytes) {
-        *symbol = Symbol::from(byte);
+/// Entries whose least is known together.
+const GROUP: usize = 16;
+/// No pair; greater than any.
+const LAST: i32 = i32::MAX;
+
+/// A pair as one number: its rank, then its place, so that the least of all is the next to merge. 21 bits and 7.
+#[inline(always)]
+fn place_of(rank: Symbol, at: usize) -> i32 {
+    if rank == NONE { LAST } else { (rank << 7) as i32 | at as i32 }
+}
+
+#[inline(always)]
+fn least(places: &[i32]) -> i32 {
+    places.iter().fold(LAST, |least, &place| if place < least { place } else { least })
+}
+
+/// At most `N` bytes. Symbols stay where they begin, linked to the next and the one before; of the pairs the least of each
+/// group is kept, so that a merge looks again at one or two groups only.
+fn scan<const N: usize>(pairs: &PairTable, bytes: &[u8], out: &mut Vec<Symbol>) {
+    const { assert!(N.is_multiple_of(GROUP) && N <= SCAN_UP_TO) };
+    let length = bytes.len();
+    let mut symbols = [0; N];
+    let mut places = [LAST; N];
+    let mut next = [0u8; N];
+    let mut previous = [0u8; N];
+    for (i, &byte) in bytes.iter().enumerate().take(N) {
+        symbols[i] = Symbol::from(byte);
+        next[i] = i as u8 + 1;
+        previous[i] = (i as u8).wrapping_sub(1);
     }
-    for (rank, two) in ranks.iter_mut().zip(bytes.windows(2)) {
-        *rank = pairs.get_bytes(two[0], two[1]);
+    for (i, (place, two)) in places.iter_mut().zip(bytes.windows(2)).enumerate() {
+        *place = place_of(pairs.get_bytes(two[0], two[1]), i);
     }
-    while length > 1 {
-        let (mut at, mut lowest) = (0, NONE);
-        for (i, &rank) in ranks[..length - 1].iter().enumerate() {
-            if rank < lowest {
-                (at, lowest) = (i, rank);
-            }
-        }
-        if lowest == NONE {
+    let mut leasts = [LAST; SCAN_UP_TO / GROUP];
+    for (of_group, group) in leasts.iter_mut().zip(places.chunks_exact(GROUP)) {
+        *of_group = least(group);
+    }
+    loop {
+        let lowest = if N == GROUP { leasts[0] } else { least(&leasts[..N / GROUP]) };
+        if lowest == LAST {
             break;
         }
-        symbols[at] = lowest;
-        symbols.copy_within(at + 2..length, at + 1);
-        ranks.copy_within(at + 1..length, at);
-        length -= 1;
-        ranks[length - 1] = NONE;
-        if at + 1 < length {
-            ranks[at] = pairs.get(lowest, symbols[at + 1]);
+        let (at, made) = (lowest as usize & 127 & (N - 1), (lowest >> 7) as Symbol);
+        let gone = next[at] as usize & (N - 1);
+        let after = next[gone] as usize;
+        symbols[at] = made;
+        next[at] = after as u8;
+        places[gone] = LAST;
+        places[at] = LAST;
+        if after < length {
+            previous[after & (N - 1)] = at as u8;
+            places[at] = place_of(pairs.get(made, symbols[after & (N - 1)]), at);
         }
+        let mut before = at;
         if at > 0 {
-            ranks[at - 1] = pairs.get(symbols[at - 1], lowest);
+            before = previous[at] as usize & (N - 1);
+            places[before] = place_of(pairs.get(symbols[before], made), before);
+        }
+        let (first, last) = (before / GROUP, gone / GROUP);
+        for group in first..=last {
+            if let (Some(of_group), Some(group)) =
+                (leasts.get_mut(group), places.get(group * GROUP..).and_then(|rest| rest.first_chunk::<GROUP>()))
+            {
+                *of_group = least(group);
+            }
         }
     }
-    out.extend_from_slice(&symbols[..length]);
+    let mut at = 0;
+    while at < length {
+        out.push(symbols[at & (N - 1)]);
+        at = next[at & (N - 1)] as usize;
+    }
 }
 
 /// The symbols of a long pretoken as a doubly linked list over byte positions.
