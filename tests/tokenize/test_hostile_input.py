@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from gristlm.errors import InputError
 from gristlm.tokenize import Tokenizer
 
 MB = 1 << 20
@@ -55,6 +56,20 @@ def test_training_on_one_word() -> None:
         started = time.process_time()
         Tokenizer.train([text], vocab_size=300, pattern="cl100k")
         assert time.process_time() - started < 5
+
+
+def test_an_expression_that_takes_too_long_is_an_error() -> None:
+    pattern = r"(?:a+)+(?!b)c|."
+    text = "a" * 40
+    tokenizer = Tokenizer.train(["abc"], vocab_size=256, pattern=pattern)
+    for call in (
+        lambda: tokenizer.encode(text),
+        lambda: tokenizer.encode_batch([text]),
+        lambda: tokenizer.encode_with_offsets(text),
+        lambda: Tokenizer.train([text], vocab_size=300, pattern=pattern),
+    ):
+        with pytest.raises(InputError, match="pattern .*backtrack"):
+            call()
 
 
 def test_the_cache_is_bounded(trained: Tokenizer) -> None:
