@@ -69,7 +69,8 @@ pub fn read(model: &CharModel<'_>, specials: &[Special]) -> Result<Made, String>
         let shown = model.space.map_or_else(|| token.to_string(), |space| token.replace(space, " "));
         tokens.insert(*id, if added.contains(id) { token.as_bytes() } else { shown.as_bytes() }).map_err(fail)?;
         // No text becomes a token with a real space in it when spaces are written otherwise.
-        if !special.contains(id) && !(model.space.is_some() && token.contains(' ')) && !token.is_empty() {
+        let spaced = model.space.is_some() && token.contains(' ');
+        if !special.contains(id) && !spaced && !token.is_empty() {
             let mut chars = shown.chars();
             if let (Some(c), None) = (chars.next(), chars.next()) {
                 characters.insert(c, *id);

@@ -40,7 +40,7 @@ pub struct RegexSequence {
 }
 
 /// Steps back that one search may take: a few seconds. Published patterns need a handful.
-const MAX_BACKTRACKS: usize = 1 << 26;
+const MAX_BACKTRACKS: usize = 1 << 25;
 
 const SPACES_BEFORE_SPACE: &str = r"\s+(?!\S)";
 
