@@ -42,7 +42,7 @@ class Plan:
                 f"model        {shape.num_layers} layers x {shape.d_model} wide, {shape.num_heads} heads "
                 f"({shape.num_kv_heads} key/value), feed-forward {shape.d_ff}, vocabulary {shape.vocab_size:,}",
                 f"parameters   {self.parameters:,}",
-                f"tokens       {self.tokens:,} ({self.tokens / self.parameters:.1f} per parameter), {self.steps:,} steps",
+                f"tokens       {self.tokens:,} ({self.tokens / self.parameters:.1f} per weight), {self.steps:,} steps",
                 f"compute      {self.flops:.3g} FLOPs",
                 f"memory/rank  {self.state_bytes / 1e9:.2f} GB weights, gradients, optimizer + "
                 f"{self.activation_bytes / 1e9:.2f} GB activations",
