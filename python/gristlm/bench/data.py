@@ -52,7 +52,7 @@ def measure(table: BenchTable, texts: list[str], vocabulary: Path | None, peers:
     language = [_row(lambda: cleaning.identify_language(known.texts, num_threads=1).languages[0] != "")]
     if "py3langid" in modules:
         classify = modules["py3langid"].classify
-        language.append(_row(lambda: [classify(text)[0] for text in known.texts][0] != "", "py3langid"))
+        language.append(_row(lambda: next(classify(text)[0] for text in known.texts) != "", "py3langid"))
     table.compare("language", size, language, rounds=2)
 
     alone: dict[str, Callable[[], object]] = {
