@@ -28,7 +28,11 @@ def diversity(documents: Row) -> Html:
     pictures.append(line_chart("Distinct words", [Series("distinct words", curve)], x="log2 of words read", y="words"))
     near = number(measured.get("near_duplicate_share")) or 0.0
     pictures.append(
-        dot_chart("Near duplicates", [Dot("near duplicates", near, None, None)], y="of the documents found")
+        dot_chart(
+            "Near duplicates",
+            [Dot("near copies", near, None, None), Dot("the rest", 1 - near, None, None)],
+            y="of the documents found",
+        )
     )
     said = [
         f"Over {axis}s: entropy {figure(number(entropies.get(axis)))} bits, the largest has "
