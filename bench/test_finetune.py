@@ -120,8 +120,10 @@ def test_preparation(benchmark, gsm8k, base):
         data = datasets.Dataset.from_list([{"prompt": row[:1], "completion": row[1:]} for row in gsm8k[:2000]])
         trl.SFTTrainer(trainer.model, config, train_dataset=data, processing_class=theirs)
 
-            **settings(tmp_path / "trl", packing=packing, completion_only_loss=True, per_device_train_batch_size=4)  # noqa: E501
-           lambda: prepare_theirs)  # fmt: skip
+    def ours():
+        return lambda: finetune.prepare(rows, tokenizer, template="chatml", packing=True, max_seq_len=LENGTH)
+
+    record(benchmark, ours, lambda: prepare_theirs)
 
 
 @pytest.mark.parametrize("packing", [True, False])
