@@ -32,7 +32,8 @@ def make(texts: Sequence[str], *, seed: int = 0) -> Known:
     Words at random places are replaced until the similarity is at most the target, which goes round `TARGETS`.
     """
     rng = random.Random(seed)
-    out, pairs = list(texts), []
+    out = list(texts)
+    pairs: list[tuple[int, int, float]] = []
     for original in range(0, len(texts), 2):
         words = texts[original].split()
         if len(words) < MIN_WORDS:
