@@ -14,7 +14,7 @@ from gristlm.errors import FormatError, InputError, MissingArtifactError, missin
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 4 << 20
 MAX_TEXT_BYTES = 1 << 30
 """The longest text, and the longest line of a jsonl, so that a small packed file cannot fill the memory."""
 PACKED = (".gz", ".zst")
@@ -22,7 +22,7 @@ JSON_LINES = (".jsonl", ".ndjson")
 
 
 def documents(path: Path, *, text_column: str = "text") -> Iterator[list[str] | pa.ChunkedArray[pa.StringScalar]]:
-    """Yields the texts of a file in batches of about 16 MB: the whole of a text file, the column of a jsonl or Parquet.
+    """Yields the texts of a file in batches of about 4 MB: the whole of a text file, the column of a jsonl or Parquet.
 
     Args:
         path: `.jsonl` and `.ndjson` (one object a line), `.parquet`; anything else is one text. `.gz` and `.zst` are
