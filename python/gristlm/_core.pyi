@@ -79,6 +79,8 @@ class Tokenizer:
         *,
         allowed_special: Collection[str] | Literal["all"] | None = None,
         disallowed_special: Collection[str] | Literal["all"] | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
     ) -> list[int]: ...
     def encode_array(
         self,
@@ -86,6 +88,8 @@ class Tokenizer:
         *,
         allowed_special: Collection[str] | Literal["all"] | None = None,
         disallowed_special: Collection[str] | Literal["all"] | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
     ) -> npt.NDArray[np.uint32]: ...
     def _encode_batch(
         self,

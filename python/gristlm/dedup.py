@@ -6,7 +6,7 @@ and give the same result on any number of them. Ctrl-C ends a call within a mome
 about twenty times a second with the bytes of text done so far (of all passes together).
 
 `memory` (bytes) bounds what a call holds beside the texts, but for some 30 bytes for each of them; what does not fit
-lies in `folder`, or in a temporary one. The result does not depend on it. With texts in a mapped file (an Arrow IPC file
+lies in `folder`, or in a temporary one. The result does not depend on it. With texts in a mapped file (Arrow IPC,
 opened with `pyarrow.memory_map`) the corpus may be larger than memory. Spans are bytes of the text's UTF-8, at
 character boundaries.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,3 +159,42 @@ def test_the_pages_fit_a_phone(opened: Any, label: Callable[..., Any], scheme: s
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         left, right = (page.locator(f"[data-side={side}]").bounding_box() for side in ("left", "right"))
         assert right["y"] > left["y"] + left["height"]
+
+
+def test_everything_about_a_pair_is_said_and_reaches_training(
+    opened: Any, label: Callable[..., Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    finetune = pytest.importorskip("gristlm.finetune")
+    rlhf = pytest.importorskip("gristlm.rlhf")
+    server, project = label(pairs(3))
+    project.set_guidelines("# Be fair\n\n- **honest** <script>window.hacked = 1</script>")
+    with opened() as page:
+        page.goto(link(server))
+        page.get_by_role("link", name="Guidelines").click()
+        page.get_by_role("heading", name="Be fair").wait_for()
+        page.locator("strong", has_text="honest").wait_for()
+        page.go_back()
+        for number in range(3):
+            page.locator("[data-prompt]").filter(has_text=f"Prompt {number}").wait_for()
+            page.get_by_label("Helpful").select_option("left")
+            page.get_by_label("5, far").check()
+            if number == 0:
+                page.get_by_text("Write the better answer").click()
+                page.get_by_label("The better answer").fill("Better: 1 and 2 are no keys here")
+                page.picture("judging")
+            page.get_by_role("button", name="Left is better").click()
+        status(page, "Nothing left")
+        assert page.evaluate("window.hacked") is None
+    rows = exported(server)
+    assert len(rows) == 4  # three votes and a correction
+    file = tmp_path / "preferences.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    how = {"epochs": 1, "global_batch_size": 4, "num_threads": 1, "learning_rate": 1e-3}
+    inputs = {"checkpoint": checkpoint, "data": file}
+    tuned = finetune.run(finetune.FinetuneConfig(method="dpo", **how), inputs, tmp_path / "dpo")
+    rewarded = rlhf.train_reward(rlhf.RewardConfig(**how), inputs, tmp_path / "reward")
+    assert tuned.kind == "finetune"
+    assert rewarded is not None
+    for stage in ("dpo", "reward"):
+        rows = [json.loads(line) for line in (tmp_path / stage / "metrics.jsonl").read_text().splitlines()]
+        assert any(row.get("loss", 0) > 0 for row in rows)

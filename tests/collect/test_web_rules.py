@@ -41,8 +41,8 @@ def test_the_longest_match_decides(rules: str, path: str, allowed: bool) -> None
 
 
 def test_groups_that_name_us_are_merged_and_beat_the_star() -> None:
-    body = b"\xef\xbb\xbfUser-agent: *\rDisallow: /\r\nUser-Agent: GristLM/2.0\nUser-agent: other\nDisallow: /a\nCrawl-delay: 2\n"
-    body += b"Sitemap: https://example.org/s.xml\n\nuser-agent: gristlm\nDisallow: /b\n"
+    body = b"\xef\xbb\xbfUser-agent: *\rDisallow: /\r\nUser-Agent: GristLM/2.0\nUser-agent: other\n"
+    body += b"Disallow: /a\nCrawl-delay: 2\nSitemap: https://example.org/s.xml\n\nuser-agent: gristlm\nDisallow: /b\n"
     found = robots.parse(body, "gristlm")
     assert [found.allows(f"https://e.org{path}") for path in ("/a", "/b", "/c")] == [False, False, True]
     assert (found.delay_seconds, found.sitemaps) == (2.0, ("https://example.org/s.xml",))
@@ -58,7 +58,10 @@ def test_500_kib_are_read_and_a_hostile_pattern_takes_no_time() -> None:
     assert allows("Disallow: /" + "a*" * 400 + "c$", "/" + "a" * 1900)
 
 
-@pytest.mark.parametrize(("status", "allowed"), [(200, False), (301, True), (404, True), (403, True), (429, False), (503, False), (0, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "allowed"),
+    [(200, False), (301, True), (404, True), (403, True), (429, False), (503, False), (0, False)],
+)
 def test_the_status_of_robots_txt(status: int, allowed: bool) -> None:
     found = robots.from_answer(status, b"User-agent: *\nDisallow: /", "gristlm")
     assert found.allows("https://e.org/x") is allowed
@@ -68,9 +71,12 @@ def test_the_status_of_robots_txt(status: int, allowed: bool) -> None:
     "address",
     [
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
-        "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "fec0::1",
-        "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::808:808",
-        "2002:7f00:1::", "2002:a9fe:a9fe::1", "2001:0:7f00:1::", "::ffff:0:127.0.0.1", "2a00::5efe:7f00:1", "2001:db8::1",
+        "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1",
+        "fec0::1",
+        "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::808:808",
+        "2002:7f00:1::", "2002:a9fe:a9fe::1", "2001:0:7f00:1::", "::ffff:0:127.0.0.1", "2a00::5efe:7f00:1",
+        "2001:db8::1",
         "2130706433", "localhost", "",
     ],
 )  # fmt: skip

@@ -131,7 +131,7 @@ def test_the_queue_is_filled_from_rollouts(tmp_path: Path) -> None:
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "steps.parquet")
     found = rollout_pairs(tmp_path, limit=4)
-    assert [(pair.a[0]["content"], pair.b[0]["content"]) for pair in found][0] == ("s2 p2 r1.0", "s2 p2 r0.0")
+    assert (found[0].a[0]["content"], found[0].b[0]["content"]) == ("s2 p2 r1.0", "s2 p2 r0.0")
     assert len(found) == 4
     with pytest.raises(MissingArtifactError):
         rollout_pairs(tmp_path / "none", limit=1)

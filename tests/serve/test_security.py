@@ -151,3 +151,31 @@ def test_cookies_carry_the_port(server: Any) -> None:
     page = server.page().enter()
     port = server.url.rpartition(":")[2]
     assert set(page.client.cookies) == {f"gristlm_session_{port}", f"gristlm_browser_{port}"}
+
+
+def test_guessing_tokens_is_slowed_down_and_the_right_one_still_opens(start_server: Any) -> None:
+    from fastapi import FastAPI
+
+    from gristlm.serve.security import WRONG_BURST, Guard
+
+    access = Access()
+    app = FastAPI()
+    app.add_api_route("/", lambda: "x")
+    server = start_server(Guard(app, access), access)
+    wrong = {"Authorization": "Bearer wrong"}
+    statuses = [server.client.get("/", headers=wrong).status_code for _ in range(WRONG_BURST + 5)]
+    assert statuses[:WRONG_BURST] == [401] * WRONG_BURST
+    assert statuses[-1] == 429
+    assert server.client.get("/?token=wrong").headers["retry-after"] == "60"
+    assert server.client.get("/", headers=server.owner()).status_code == 200
+
+
+def test_a_session_has_a_limit_of_its_own() -> None:
+    from gristlm.serve.security import MAX_BUCKETS, RateLimit
+
+    limit = RateLimit(3, 0.0)
+    assert [limit.allows("a") for _ in range(4)] == [True] * 3 + [False]
+    assert limit.allows("b")
+    for number in range(2 * MAX_BUCKETS):
+        limit.allows(str(number))
+    assert len(limit._buckets) == MAX_BUCKETS

@@ -149,7 +149,6 @@ def change(definition: dict, path: str, value: object) -> dict:
         ("pre_tokenizer", None, "ByteLevel"),
         ("pre_tokenizer.pretokenizers.0.behavior", "MergedWithNext", "MergedWithNext"),
         ("pre_tokenizer.pretokenizers.1.add_prefix_space", True, "add_prefix_space"),
-        ("added_tokens.0.single_word", True, "single_word"),
         ("added_tokens.0.content", "", "empty"),
         ("added_tokens.0.id", 1000, "given twice"),
         ("added_tokens.0.id", 4_000_000_000, "16777215"),

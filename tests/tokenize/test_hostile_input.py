@@ -1,10 +1,13 @@
 """Inputs that make tokenizers slow: time grows with their length and no more."""
 
+import gzip
 import random
 import time
+from pathlib import Path
 
 import pytest
 
+from gristlm.errors import FormatError, InputError
 from gristlm.tokenize import Tokenizer
 
 MB = 1 << 20
@@ -55,6 +58,30 @@ def test_training_on_one_word() -> None:
         started = time.process_time()
         Tokenizer.train([text], vocab_size=300, pattern="cl100k")
         assert time.process_time() - started < 5
+
+
+def test_an_expression_that_takes_too_long_is_an_error() -> None:
+    pattern = r"(?:(?=a)a+)+c|."
+    text = "a" * 40
+    tokenizer = Tokenizer.train(["abc"], vocab_size=256, pattern=pattern)
+    for call in (
+        lambda: tokenizer.encode(text),
+        lambda: Tokenizer.train([text], vocab_size=300, pattern=pattern),
+    ):
+        with pytest.raises(InputError, match=r"pattern .*backtrack"):
+            call()
+
+
+def test_packed_files_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gristlm.tokenize.text_files.MAX_TEXT_BYTES", MB)
+    monkeypatch.setattr("gristlm.tokenize.tokenizer.MAX_FILE_BYTES", MB)
+    for name in ("text.txt.gz", "rows.jsonl.gz", "vocab.tiktoken.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(b" " * 4 * MB))
+    for name in ("text.txt.gz", "rows.jsonl.gz"):
+        with pytest.raises(FormatError, match=r"gz holds a text or a line of more than"):
+            Tokenizer.train(tmp_path / name, vocab_size=300)
+    with pytest.raises(FormatError, match="unpacks to more"):
+        Tokenizer.from_tiktoken(tmp_path / "vocab.tiktoken.gz", pattern="gpt2")
 
 
 def test_the_cache_is_bounded(trained: Tokenizer) -> None:

@@ -55,3 +55,18 @@ def test_ctrl_c_stops_a_long_call(trained: Tokenizer) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained.encode_batch([text] * 200)
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("kind", ["broken bytes", "one long pretoken", "dropout"])
+def test_ctrl_c_stops_one_long_text(trained: Tokenizer, kind: str) -> None:
+    text = "".join(f"word{number} " for number in range(300_000)) * 10
+    calls = {
+        "broken bytes": lambda: [trained.encode_array(text.encode() + b"\xff") for _ in range(20)],
+        "one long pretoken": lambda: [trained.encode_array("ab" * 20_000_000) for _ in range(20)],
+        "dropout": lambda: trained.encode_array(text, dropout=0.5),
+    }
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        calls[kind]()
+    assert time.monotonic() - started < 10

@@ -15,7 +15,7 @@ from gristlm.errors import InputError
 
 __all__ = ["AREAS", "BenchTable", "Row", "run_bench"]
 
-AREAS = {"tokenizer": "gristlm.bench.tokenizer"}
+AREAS = {"data": "gristlm.bench.data", "tokenizer": "gristlm.bench.tokenizer"}
 """The areas that have rows, and the module of each."""
 
 

@@ -14,6 +14,7 @@ from gristlm.cli import (
     config,
     demo,
     evaluate,
+    export,
     finetune,
     label,
     pretrain,
@@ -58,13 +59,14 @@ app.command(rich_help_panel=WHOLE, context_settings=OVERRIDES)(demo.demo)
 app.command(rich_help_panel=WHOLE, context_settings=OVERRIDES)(run.run)
 app.command(rich_help_panel=STEPS, context_settings=OVERRIDES)(collect.collect)
 app.add_typer(tokenize.app, name="tokenize", rich_help_panel=STEPS)
-app.command(rich_help_panel=STEPS, context_settings=OVERRIDES)(pretrain.pretrain)
+app.add_typer(pretrain.app, name="pretrain", rich_help_panel=STEPS)
 app.command(rich_help_panel=STEPS, context_settings=OVERRIDES)(finetune.finetune)
 app.command(rich_help_panel=STEPS, context_settings=OVERRIDES)(rlhf.rlhf)
 app.command(rich_help_panel=USE, context_settings=OVERRIDES)(evaluate.evaluate)
 app.command(rich_help_panel=USE)(chat.chat)
 app.command(rich_help_panel=USE)(serve.serve)
 app.command(rich_help_panel=USE)(label.label)
+app.command(rich_help_panel=USE)(export.export)
 app.command(rich_help_panel=USE)(trace.trace)
 app.command(rich_help_panel=USE)(report.report)
 app.command(rich_help_panel=USE)(bench.bench)

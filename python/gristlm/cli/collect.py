@@ -28,6 +28,9 @@ def collect(
     opt_out: Annotated[
         str | None, typer.Option("--opt-out", help="A list of domains, URLs and ids that are never fetched or kept.")
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="i/n: read every n-th file from the i-th on, e.g. 0/4 … 3/4.")
+    ] = None,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Read web sites on this machine and private networks; for tests.")
     ] = False,
@@ -47,6 +50,7 @@ def collect(
         "collect.memory": memory,
         "collect.strict": "true" if strict else None,
         "collect.opt_out": None if opt_out is None else json.dumps([opt_out]),
+        "collect.shard": None if shard is None else json.dumps(shard),
         "collect.web.allow_private": "true" if allow_private else None,
     }
     whole, plain = settings(

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from gristlm.cli.options import ConfigFile, NumThreads, Output, Seed
-from gristlm.cli.verb import settings, verb, wrote
+from gristlm.cli.plan import plan
+from gristlm.cli.verb import OVERRIDES, settings, verb, wrote
 
 
+class TrainUnlessNamed(TyperGroup):
+    """A group whose commands go before, and that trains when none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Puts the training command where no other is named."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["train", *args])
+
+
+app = typer.Typer(cls=TrainUnlessNamed, help="Train a model to predict the next token, or plan to (`plan`).")
+app.command()(plan)
+
+
+@app.command("train", hidden=True, context_settings=OVERRIDES)
 @verb
 def pretrain(
     context: typer.Context,
@@ -21,7 +36,7 @@ def pretrain(
     seed: Seed = None,
     num_threads: NumThreads = None,
 ) -> None:
-    """Train a model to predict the next token.
+    """Train a model to predict the next token. What it will need: gristlm pretrain plan.
 
     Settings: --model.num_layers=6 --pretrain.steps=2000 …; all of them: gristlm config schema pretrain (and: model)
     """

@@ -13,6 +13,7 @@ from gristlm.finetune.config import FinetuneConfig
 from gristlm.model.config import ModelConfig
 from gristlm.pretrain.config import PretrainConfig
 from gristlm.rlhf.config import RewardConfig, RLHFConfig
+from gristlm.rlhf.task import TaskConfig
 from gristlm.runs.config import Config
 from gristlm.tokenize.config import TokenizerConfig, TokensConfig
 
@@ -59,6 +60,8 @@ class Recipe(Config):
     """Seed of everything random; a stage's own `seed` goes before it."""
     num_threads: int | None = Field(default=None, ge=1, le=4096)
     """Threads of every stage; none means all cores."""
+    task: TaskConfig | None = None
+    """Data from a function and an untrained model, in place of everything up to `[pretrain]`."""
     collect: CollectConfig | None = None
     """Collect, clean and deduplicate documents."""
     tokenizer: TokenizerConfig | None = None
@@ -95,6 +98,11 @@ class Recipe(Config):
         config = self.pretrain or PretrainConfig()
         return config if self.model is None else config.model_copy(update={"model": self.model})
 
+    def task_config(self) -> TaskConfig:
+        """Returns the `[task]` table, which is there, with the network of `[model]` in it."""
+        assert self.task is not None, "a stage is only called when its table is there"
+        return self.task if self.model is None else self.task.model_copy(update={"model": self.model})
+
     def check(self) -> None:
         """Checks, before any work, that the tables fit together.
 
@@ -110,10 +118,15 @@ class Recipe(Config):
         for stage, needs in NEEDS.items():
             if getattr(self, stage) is None:
                 continue
-            for need in needs:
+            for need in needs if self.task is None or stage != "finetune" else ():
                 if getattr(self, need) is None:
                     raise ValueError(f"[{stage}] needs [{need}], which this recipe does not have")
-            if stage in DATA_STAGES and self.conversations is None and getattr(self.data, stage) is None:
+            if (
+                stage in DATA_STAGES
+                and self.conversations is None
+                and self.task is None
+                and getattr(self.data, stage) is None
+            ):
                 raise ValueError(f"[{stage}] has no data: give `{stage}` under [data], or add a [conversations] table")
 
     def _check_lengths(self) -> None:

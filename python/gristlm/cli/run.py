@@ -20,6 +20,7 @@ from gristlm.runs.layout import MODEL_NAMES, STAGES
 
 T = TypeVar("T")
 StageName = Literal[
+    "task",
     "collect",
     "tokenizer",
     "tokens",
@@ -112,7 +113,7 @@ def directory(output: Path, stage: str) -> Path:
 def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
     """The stages that the recipe has, in order; each is a call without arguments."""
     at = functools.partial(directory, output)
-    made = at("conversations")
+    made = at("conversations" if whole.task is None else "task")
 
     def data(stage: str, name: str) -> dict[str, Path]:
         given, given_heldout = getattr(whole.data, stage), getattr(whole.data, f"{stage}_heldout")
@@ -120,6 +121,11 @@ def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
         if given is not None:
             return {label: given} | ({f"heldout_{label}": given_heldout} if given_heldout else {})
         return {label: made / f"{name}.jsonl", f"heldout_{label}": made / f"{name}_heldout.jsonl"}
+
+    def task() -> Manifest:
+        from gristlm.rlhf.task import run as stage
+
+        return stage(whole.task_config(), {}, at("task"))
 
     def collect() -> Manifest:
         from gristlm.collect import run as stage
@@ -151,7 +157,7 @@ def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
 
         return stage(
             _present(whole.finetune),
-            {"checkpoint": at("pretrain") / "final", **data("finetune", "sft")},
+            {"checkpoint": at("pretrain" if whole.task is None else "task") / "final", **data("finetune", "sft")},
             at("finetune"),
         )
 
@@ -192,7 +198,19 @@ def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
         )
         return stage(config.model_copy(update={"checkpoints": list(models)}), {**models, **extras}, at("evaluate"))
 
-    all_steps = (collect, tokenizer, tokens, pretrain, conversations, finetune, preference, reward, rlhf, evaluate)
+    all_steps = (
+        task,
+        collect,
+        tokenizer,
+        tokens,
+        pretrain,
+        conversations,
+        finetune,
+        preference,
+        reward,
+        rlhf,
+        evaluate,
+    )
     by_name = {step.__name__: step for step in all_steps}
     return {stage: by_name[stage] for stage in STAGES if getattr(whole, stage) is not None}
 

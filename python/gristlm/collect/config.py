@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from gristlm.collect.shard import parse as parse_shard
 from gristlm.collect.web.settings import WebConfig
 from gristlm.runs.config import StageConfig
 
@@ -39,6 +40,8 @@ class CollectConfig(StageConfig):
     """SPDX ids of the licences to keep ("unknown" and "public-domain" too), case ignored; empty keeps all."""
     opt_out: list[str] = Field(default_factory=list)
     """Files that list domains, URLs and document ids which are never fetched and never kept."""
+    shard: str | None = None
+    """i/n: read only every n-th file (or other unit) of each source from the i-th on, i from 0."""
     web: WebConfig = Field(default_factory=WebConfig)
     """How web sites are read."""
     rules: list[Rule] = Field(default_factory=lambda: list[Rule](["encoding", "unicode"]))
@@ -83,6 +86,13 @@ class CollectConfig(StageConfig):
             re.compile(value or "")
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}; given {value!r}") from error
+        return value
+
+    @field_validator("shard")
+    @classmethod
+    def _is_a_shard(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_shard(value)
         return value
 
     @field_validator("memory")

@@ -80,7 +80,7 @@ def read(files: Sequence[Path]) -> OptOut:
 
 
 def _bare(url: str) -> str:
-    """Returns a URL without fragment, and without the difference between http and https, Example.org and example.org."""
+    """Returns a URL without its fragment; http for https, and the host in lower case."""
     scheme, mark, rest = url.partition("#")[0].partition("://")
     host, slash, path = rest.partition("/")
     scheme = "http" if scheme.lower() in ("http", "https") else scheme.lower()

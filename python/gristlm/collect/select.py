@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristlm import dedup
-from gristlm.collect import split
+from gristlm.collect import mapped, split
 from gristlm.collect.batch import SCHEMA
 from gristlm.collect.config import CollectConfig, size_in_bytes
 from gristlm.collect.document import Drop
@@ -33,7 +33,11 @@ def select(parts: Sequence[Path], config: CollectConfig, tally: Tally, output_di
 
     The parts are mapped into memory, not read: the text stays on disk until it is looked at.
     """
-    tables = [pa.ipc.open_file(pa.memory_map(str(part))).read_all() for part in parts]
+    with mapped.tables(parts) as tables:
+        _select(tables, config, tally, output_dir)
+
+
+def _select(tables: Sequence[pa.Table], config: CollectConfig, tally: Tally, output_dir: Path) -> None:
     whole = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     duplicates = _duplicates(whole.column("text"), config, output_dir / FINGERPRINTS)
     keep = duplicates.first < 0
@@ -66,6 +70,7 @@ def _duplicates(texts: pa.ChunkedArray[Any], config: CollectConfig, folder: Path
     first = np.full(len(texts), -1, dtype=np.int64)
     similarity = np.zeros(len(texts), dtype=np.float32)
     memory = size_in_bytes(config.memory) // 2  # the rest is for the tables and what Python holds
+    memory = size_in_bytes(config.memory) // 4
     if config.near_duplicate_threshold is not None:
         near = dedup.minhash(
             texts,

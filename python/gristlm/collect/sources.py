@@ -12,6 +12,8 @@ from gristlm.collect.document import Source
 from gristlm.collect.files import FileSource
 from gristlm.collect.files.reading import Limits
 from gristlm.collect.files.remote import RemoteSource
+from gristlm.collect.shard import Share
+from gristlm.collect.shard import parse as parse_shard
 from gristlm.collect.web.source import WebSource
 
 CRAWL = "crawl"
@@ -59,6 +61,8 @@ def from_config(config: CollectConfig, work: Path) -> list[Source]:
             found.append(FileSource(Path(name), _unique(_name(Path(name)), found), limits))
     if sites:
         found.append(WebSource(sites, config.web, work / CRAWL, [Path(file) for file in config.opt_out]))
+    if config.shard is not None:
+        return [Share(source, *parse_shard(config.shard)) for source in found]
     return found
 
 

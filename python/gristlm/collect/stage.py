@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from gristlm.collect import card
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.gather import gather
 from gristlm.collect.report import Tally
@@ -20,11 +21,12 @@ from gristlm.collect.sources import CRAWL, from_config
 from gristlm.errors import InputError
 from gristlm.runs import artifact
 from gristlm.runs.artifact import Manifest
-from gristlm.runs.files import write_json
+from gristlm.runs.files import write_atomic, write_json
 from gristlm.runs.progress import say
 
 WORK = "work"
 REPORT = "report.json"
+CARD = "data_card.md"
 
 
 def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> Manifest:
@@ -56,7 +58,9 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> 
             raise InputError(
                 f"no document is left of the {tally.total('found').documents:,} that were found. {_drops(tally)}"
             )
-        write_json(output_dir / REPORT, tally.report())
+        report = {**tally.report(), **card.measure(output_dir, tally)}
+        write_json(output_dir / REPORT, report)
+        write_atomic(output_dir / CARD, card.markdown(report))
         times = {
             "read_and_clean_seconds": round(gathered - started, 3),
             "deduplicate_and_write_seconds": round(finished - gathered, 3),

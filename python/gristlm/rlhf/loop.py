@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gristlm.errors import ConfigError, TrainingError
 from gristlm.model import Model
@@ -143,7 +144,7 @@ class _Run:
             progress.say(f"  stopped after step {done}: {stopped}")
         progress.say(
             f"  reward on {len(self.heldout)} held-out prompts: {before['reward']:.3f} before, "
-            f"{after['reward']:.3f} after, "
+            f"{after['reward']:.3f} after ({before['reward_greedy']:.3f} and {after['reward_greedy']:.3f} greedy), "
             f"kl {after['kl']:.2f} nats per answer"
         )
         counts = {
@@ -155,6 +156,8 @@ class _Run:
             "dropped_prompts": self.dropped,
             "reward_before": before["reward"],
             "reward_after": after["reward"],
+            "reward_greedy_before": before["reward_greedy"],
+            "reward_greedy_after": after["reward_greedy"],
             "kl": after["kl"],
             "heldout_before": before,
             "heldout_after": after,
@@ -198,7 +201,8 @@ class _Run:
         seeds = _seeds(_rng(config.seed, _SAMPLING, step), len(chosen))
         return self._score(self.sampler.sample(self.policy, chosen, group_size=config.group_size, seeds=seeds))
 
-    def _score(self, rollouts: list[Rollout]) -> Scored:
+    def _rewards_of(self, rollouts: list[Rollout]) -> dict[str, NDArray[np.float64]]:
+        """Returns each reward of every answer; where one fails, the answers are saved first."""
         config = self.config
         rows = [
             {
@@ -212,11 +216,15 @@ class _Run:
         prompts = [rollout.prompt.prompt.messages for rollout in rollouts]
         texts = [rollout.text for rollout in rollouts]
         try:
-            rewards = self.rewards.score(prompts, texts, rows)
+            return self.rewards.score(prompts, texts, rows)
         except TrainingError:
             failed = [{"prompt": prompt, "completion": text} for prompt, text in zip(prompts, texts, strict=True)]
             write_atomic(self.stage.path / FAILED, _jsonl(failed))
             raise
+
+    def _score(self, rollouts: list[Rollout]) -> Scored:
+        config = self.config
+        rewards = self._rewards_of(rollouts)
         references = rolled.logprobs_under(
             self.reference, rollouts, temperature=config.temperature, micro_batch_size=config.micro_batch_size
         )
@@ -248,7 +256,9 @@ class _Run:
         seeds = _seeds(_rng(self.config.seed, _HELDOUT, 1), len(self.heldout))
         scored = self._score(self.sampler.sample(model, self.heldout, group_size=1, seeds=seeds))
         rolled.write(path, step, scored, None, self.sampler)
+        greedy = self._rewards_of(self.sampler.sample(model, self.heldout, group_size=1, seeds=seeds, greedy=True))
         return {
+            "reward_greedy": float(self.rewards.total(greedy).mean()),
             "reward": float(scored.total.mean()),
             "reward_std": float(scored.total.std()),
             "kl": float(scored.kl_k3.mean()),

@@ -83,14 +83,20 @@ class Sampler:
         return [prompt for prompt in encoded if len(prompt.ids) + self._max_new_tokens <= max_seq_len]
 
     def sample(
-        self, model: Model, prompts: Sequence[EncodedPrompt], *, group_size: int, seeds: list[int]
+        self,
+        model: Model,
+        prompts: Sequence[EncodedPrompt],
+        *,
+        group_size: int,
+        seeds: list[int],
+        greedy: bool = False,
     ) -> list[Rollout]:
         """Returns `group_size` answers to each prompt, side by side; they depend on its seed only."""
         groups = model.generate(
             [prompt.ids for prompt in prompts],
             n=group_size,
             max_new_tokens=self._max_new_tokens,
-            temperature=self._temperature,
+            temperature=0.0 if greedy else self._temperature,
             stop=self._stop,
             seed=seeds,
             logprobs=True,

@@ -8,6 +8,7 @@ from gristlm.errors import MissingArtifactError
 
 # The stages of a run in the order of work, each with its directory.
 STAGES = {
+    "task": "task",
     "collect": "documents",
     "tokenizer": "tokenizer",
     "tokens": "tokens",

@@ -199,7 +199,8 @@ class Engine:
         answer = active.get(event.handle)
         if answer is None:
             return
-        answer.request.sink(answer.push(event.token, shown=event.token not in self._specials))
+        known = event.token < self.tokenizer.vocab_size  # a model's vocabulary may be padded beyond its tokenizer's
+        answer.request.sink(answer.push(event.token, shown=known and event.token not in self._specials))
         if answer.cut.found or event.finish_reason is not None:
             self.batch.cancel(event.handle)
             del active[event.handle]

@@ -6,7 +6,8 @@
    HttpOnly, SameSite=Strict cookie and leaves the address bar.
 4. A request that carries only a cookie and changes something comes from our own Origin and with the CSRF token that
    our page holds. A browser always sends Origin with such a request, so one without it is no browser's.
-5. Every answer forbids foreign scripts, frames and content sniffing.
+5. A session that asks too often, and an address that brings many wrong tokens, are sent away for a while (429).
+6. Every answer forbids foreign scripts, frames and content sniffing.
 
 Cookies do not know ports, so their names carry the port: a chat and a labelling server run side by side.
 """
@@ -18,6 +19,8 @@ import hmac
 import ipaddress
 import re
 import secrets
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -37,10 +40,35 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+MAX_BUCKETS = 10_000
+SESSION_BURST, SESSION_PER_SECOND = 300, 30.0
+"""Requests of one session: far beyond what people do."""
+WRONG_BURST, WRONG_PER_SECOND = 50, 1.0
+"""Requests of one address with a wrong token."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OWNER = ""
 """Whoever holds the token; an annotator is called by name."""
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?\Z")
+
+
+class RateLimit:
+    """So many requests in a row, and then so many in a second, for each of many keys: a leaky bucket."""
+
+    def __init__(self, burst: int, per_second: float) -> None:
+        """Starts with every bucket empty."""
+        self._burst, self._per_second = burst, per_second
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def allows(self, key: str, *, counts: bool = True) -> bool:
+        """Returns whether `key` may go on; a refusal does not count, nor a question with `counts` false."""
+        now = time.monotonic()
+        level, then = self._buckets.pop(key, (0.0, now))
+        level = max(0.0, level - (now - then) * self._per_second)
+        allowed = level < self._burst
+        self._buckets[key] = (level + (allowed and counts), now)
+        if len(self._buckets) > MAX_BUCKETS:
+            self._buckets.popitem(last=False)
+        return allowed
 
 
 class Sessions(Protocol):
@@ -102,6 +130,8 @@ class Access:
         self.token_used = False
         self.sessions = sessions or MemorySessions()
         self.open_paths = open_paths
+        self.session_rate = RateLimit(SESSION_BURST, SESSION_PER_SECOND)
+        self.wrong_rate = RateLimit(WRONG_BURST, WRONG_PER_SECOND)
         self._csrf_key = csrf_key or secrets.token_bytes(32)
         self._hosts = {*LOOPBACK, *(host.lower() for host in hosts)}
         self._any_address = bool({"0.0.0.0", "::"} & self._hosts)  # noqa: S104 - compared, not bound
@@ -148,7 +178,7 @@ class Guard:
             await send(message)
 
         request = Request(scope, receive)
-        answer = self._refuse(request) or self._swap_token(request) or self._authorise(request)
+        answer = self._refuse(request) or self._limit(request) or self._swap_token(request) or self._authorise(request)
         await (answer or self._app)(scope, receive, send_safely)
 
     def _refuse(self, request: Request) -> Response | None:
@@ -162,6 +192,22 @@ class Guard:
             return refusal(411, "a body needs a Content-Length")
         if len(length) > 12 or int(length) > MAX_BODY_BYTES:
             return refusal(413, f"a body may have {MAX_BODY_BYTES:,} bytes; given {length[:20]}")
+        return None
+
+    def _limit(self, request: Request) -> Response | None:
+        """Sends away whoever asks too often: a session, or an address that guesses tokens."""
+        secret = request.cookies.get(cookie_name("session", request), "")
+        if secret and self._session(request) is not None and not self._access.session_rate.allows(secret):
+            return _too_often("this session asks too often; wait a second", 1)
+        given = request.query_params.get("token")
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if given is None:
+            given = key.strip() if scheme.lower() == "bearer" else None
+        if given is None or _equal(given, self._access.token):
+            return None
+        address = request.client.host if request.client else ""
+        if not self._access.wrong_rate.allows(address):
+            return _too_often("too many wrong tokens from this address; wait a minute", 60)
         return None
 
     def _swap_token(self, request: Request) -> Response | None:
@@ -219,6 +265,12 @@ def refusal(status: int, message: str, kind: str = "invalid_request_error", *, c
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     return JSONResponse(body, status_code=status, headers=headers)
+
+
+def _too_often(message: str, seconds: int) -> Response:
+    response = refusal(429, message, "rate_limit_error")
+    response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 def _equal(given: str, expected: str) -> bool:

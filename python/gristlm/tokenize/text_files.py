@@ -14,13 +14,15 @@ from gristlm.errors import FormatError, InputError, MissingArtifactError, missin
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 4 << 20
+MAX_TEXT_BYTES = 1 << 30
+"""The longest text, and the longest line of a jsonl, so that a small packed file cannot fill the memory."""
 PACKED = (".gz", ".zst")
 JSON_LINES = (".jsonl", ".ndjson")
 
 
 def documents(path: Path, *, text_column: str = "text") -> Iterator[list[str] | pa.ChunkedArray[pa.StringScalar]]:
-    """Yields the texts of a file in batches of about 16 MB: the whole of a text file, the column of a jsonl or Parquet.
+    """Yields the texts of a file in batches of about 4 MB: the whole of a text file, the column of a jsonl or Parquet.
 
     Args:
         path: `.jsonl` and `.ndjson` (one object a line), `.parquet`; anything else is one text. `.gz` and `.zst` are
@@ -38,7 +40,7 @@ def documents(path: Path, *, text_column: str = "text") -> Iterator[list[str] | 
         yield from _json_lines(path, text_column)
     else:
         with _open(path) as file:
-            yield [_decode(file.read(), path)]
+            yield [_decode(_bounded(file.read(MAX_TEXT_BYTES + 1), path), path)]
 
 
 def blocks(path: Path, *, text_column: str = "text") -> Iterator[list[str] | pa.ChunkedArray[pa.StringScalar]]:
@@ -52,7 +54,7 @@ def blocks(path: Path, *, text_column: str = "text") -> Iterator[list[str] | pa.
     with _open(path) as file:
         held: list[bytes] = []
         size = 0
-        for line in file:
+        for line in _lines(file, path):
             if size >= BATCH_BYTES and not line[:1].isspace():
                 yield [_decode(b"".join(held), path)]
                 held, size = [], 0
@@ -96,6 +98,17 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
             yield file
 
 
+def _bounded(data: bytes, path: Path) -> bytes:
+    if len(data) > MAX_TEXT_BYTES:
+        raise FormatError(f"{path} holds a text or a line of more than {MAX_TEXT_BYTES:,} bytes (unpacked); cut it")
+    return data
+
+
+def _lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    while line := file.readline(MAX_TEXT_BYTES + 1):
+        yield _bounded(line, path)
+
+
 def _decode(data: bytes, path: Path) -> str:
     try:
         return data.decode()
@@ -107,7 +120,7 @@ def _json_lines(path: Path, text_column: str) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
     with _open(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_lines(file, path), 1):
             if not line.strip():
                 continue
             try:

@@ -7,6 +7,7 @@ a short call costs nothing extra.
 from __future__ import annotations
 
 import gzip
+import io
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from gristlm.tokenize.tiktoken_shape import TiktokenShape
 
 Special = Collection[str] | Literal["all"] | None
+MAX_FILE_BYTES = 512 << 20
+"""The most that a packed vocabulary file may unpack to."""
 
 
 class Tokenizer(_core.Tokenizer):
@@ -279,6 +282,10 @@ def _read(path: Path) -> bytes:
     if not data.startswith(b"\x1f\x8b"):
         return data
     try:
-        return gzip.decompress(data)
+        with gzip.open(io.BytesIO(data)) as packed:
+            content = packed.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise FormatError(f"{path} unpacks to more than {MAX_FILE_BYTES:,} bytes, which no vocabulary has")
+        return content
     except (gzip.BadGzipFile, EOFError, OSError) as error:
         raise FormatError(f"{path} is not a whole gzip file: {error}") from error

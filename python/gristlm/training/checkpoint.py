@@ -213,8 +213,14 @@ def _found(stage_dir: Path) -> list[Path]:
 
 def _write_model(path: Path, model: Saves, tokenizer_dir: Path | None) -> None:
     model.save_pretrained(path)
-    for name in TOKENIZER_FILES if tokenizer_dir is not None else ():
-        source = Path(tokenizer_dir or "") / name
+    if tokenizer_dir is not None:
+        copy_tokenizer(tokenizer_dir, path)
+
+
+def copy_tokenizer(source_dir: Path, path: Path) -> None:
+    """Copies the tokenizer, its chat template and the generation settings, where `path` has none of its own."""
+    for name in TOKENIZER_FILES:
+        source = source_dir / name
         if source.is_file() and not (path / name).exists():
             shutil.copyfile(source, path / name)
 

@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use crate::merge::merge;
 use crate::pairs::{MAX_SYMBOLS, NONE, PairTable, Symbol};
+use crate::symbols::{Dropout, Symbols};
 use crate::tokens::{TokenIndex, Tokens};
 
 /// Merges over symbols (see [`crate::pairs`]) and the id of each symbol.
@@ -123,6 +124,20 @@ impl Bpe {
         symbols.clear();
         merge(&self.pairs, bytes, symbols);
         out.extend(symbols.iter().map(|&s| self.ids[s as usize]));
+    }
+
+    /// Appends the ids of one pretoken to `out`, with merges left out at random; `list` is scratch space.
+    pub fn encode_with_dropout(
+        &self,
+        bytes: &[u8],
+        list: &mut Symbols,
+        dropout: Option<&mut Dropout>,
+        out: &mut Vec<u32>,
+    ) {
+        list.clear();
+        bytes.iter().for_each(|&b| list.push(b.into(), 1));
+        list.merge(&self.pairs, dropout);
+        out.extend(list.iter().map(|(s, _)| self.ids[s as usize]));
     }
 
     /// Whether a pretoken with the bytes of token `id` becomes that token.

@@ -145,7 +145,8 @@ pub fn prepare(
             let unit = next.fetch_add(1, Ordering::Relaxed);
             let Some(range) = units.get(unit) else { return done };
             let mut part = Chats::default();
-            let result = chats[range.clone()].iter().try_for_each(|(shape, said)| one(tokenizer, shape, said, &mut part));
+            let result =
+                chats[range.clone()].iter().try_for_each(|(shape, said)| one(tokenizer, shape, said, &mut part));
             done.push((unit, result.map(|()| part)));
         }
     };

@@ -33,6 +33,12 @@ pub enum Error {
     /// A value given by the caller is out of its range.
     #[error("{0}")]
     Input(String),
+    /// A file for passing data on could not be written or read.
+    #[error("{0}")]
+    Storage(String),
+    /// The caller asked to stop.
+    #[error("stopped")]
+    Stopped,
 }
 
 impl Error {

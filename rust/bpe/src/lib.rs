@@ -2,7 +2,9 @@
 
 pub mod batch;
 pub mod bpe;
+mod bytes;
 pub mod cache;
+pub mod chars;
 pub mod chat;
 pub mod error;
 pub mod formats;
@@ -15,6 +17,8 @@ pub mod pool;
 pub mod prefetch;
 pub mod special;
 pub mod split;
+pub mod stop;
+pub mod symbols;
 pub mod tokenizer;
 pub mod tokens;
 pub mod train;

@@ -9,6 +9,7 @@ use std::collections::BinaryHeap;
 use rustc_hash::FxHashMap;
 
 use crate::pairs::{NONE, PairTable, Symbol};
+use crate::stop;
 
 const SCAN_UP_TO: usize = 128;
 const HEAP_UP_TO: usize = 4096;
@@ -167,16 +168,24 @@ impl<'p> List<'p> {
         let mut buckets: FxHashMap<Symbol, Vec<u32>> = FxHashMap::default();
         let mut waiting = BinaryHeap::new();
         let mut last: (Symbol, Vec<u32>) = (NONE, Vec::new());
+        let mut rounds = 0u32;
         for (at, &rank) in self.ranks.iter().enumerate().filter(|&(_, &rank)| rank != NONE) {
             push(&mut buckets, &mut waiting, &mut last, rank, at as u32);
         }
         loop {
             flush(&mut buckets, &mut waiting, &mut last);
+            rounds += 1;
+            if rounds.is_multiple_of(1024) && stop::requested() {
+                return;
+            }
             let Some(Reverse(rank)) = waiting.pop() else { break };
             let Some(mut bucket) = buckets.remove(&rank) else { continue };
             bucket.sort_unstable();
             // A merge may make a pair of a lower rank (not in a trained vocabulary, but a file may say so): that one goes first.
             for (i, &at) in bucket.iter().enumerate() {
+                if (i + 1).is_multiple_of(stop::EVERY as usize) && stop::requested() {
+                    return;
+                }
                 if self.ranks[at as usize] != rank {
                     continue;
                 }

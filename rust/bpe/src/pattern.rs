@@ -1,7 +1,7 @@
 //! Patterns by name, their published regular expressions, and the splitter of each.
 
 use crate::error::{Error, Result};
-use crate::split::{Characters, Cl100k, DeepSeek, Gpt2, O200k, Splitter, Whole};
+use crate::split::{Characters, Cl100k, DeepSeek, Gpt2, O200k, Spaces, Splitter, Whole};
 
 /// A known pattern and its regular expressions in the form that HF tokenizers' engine (Oniguruma) understands.
 struct Known {
@@ -101,6 +101,16 @@ impl Pattern {
         }
         let splitter = Splitter::regex(&regexes)?;
         Ok(Self { name: None, regexes, splitter })
+    }
+
+    /// No pattern, for a vocabulary in which nothing merges across the beginning of a run of spaces: cut there, it gives the same.
+    pub fn none_cut_at_spaces() -> Self {
+        Self { name: Some("none"), regexes: Vec::new(), splitter: Splitter::Spaces(Spaces) }
+    }
+
+    /// Before every space, as HF tokenizers' Metaspace cuts.
+    pub fn each_space() -> Self {
+        Self { name: None, regexes: vec!["[^ ]+| [^ ]*".to_owned()], splitter: Splitter::EachSpace(Spaces) }
     }
 
     fn known(known: &'static Known) -> Self {

@@ -2,19 +2,24 @@
 
 use crate::bpe::Bpe;
 use crate::cache::{Cache, Found, LONGEST};
+use crate::chars::CharBpe;
 use crate::error::Result;
 use crate::job::Job;
 use crate::normalize::Normalizer;
 use crate::pattern::Pattern;
 use crate::pool::{Borrowed, CachePool};
 use crate::special::{Choice, Special, Specials};
-use crate::split::{Cursor, Ends, Split, with_split};
+use crate::split::{Cursor, Ends, Split};
+use crate::stop;
+use crate::symbols::{Dropout, Symbols};
 use crate::tokens::{SHORT, TokenIndex, Tokens, hash_short, short_key};
 
 /// How a pretoken becomes ids.
 pub enum Model {
     /// By merging byte pairs.
     Bpe(Bpe),
+    /// By merging pairs of characters.
+    Chars(CharBpe),
     /// By looking the whole pretoken up; this id where it is not there.
     Lookup {
         /// The id of what is not in the vocabulary.
@@ -22,11 +27,19 @@ pub enum Model {
     },
 }
 
-/// Parts of an HF `tokenizer.json` that do not change ids and are written back as they were read.
+/// Parts of an HF `tokenizer.json`, as JSON, that are written back as they were read.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
-    /// The `post_processor`, as JSON.
+    /// `normalizer`.
+    pub normalizer: Option<String>,
+    /// `pre_tokenizer`, where the pattern alone does not say it.
+    pub pre_tokenizer: Option<String>,
+    /// `post_processor`.
     pub post_processor: Option<String>,
+    /// `decoder`.
+    pub decoder: Option<String>,
+    /// `model`, of a vocabulary of characters.
+    pub model: Option<String>,
 }
 
 /// See the file's head.
@@ -70,7 +83,8 @@ impl Tokenizer {
             if special.content.is_empty() {
                 return Err(format!("the special token with id {} is empty", special.id));
             }
-            if tokens.get(special.id) != Some(special.content.as_bytes()) {
+            let is_byte = matches!(&model, Model::Chars(chars) if chars.is_byte(special.id));
+            if tokens.get(special.id) != Some(special.content.as_bytes()) && !is_byte {
                 tokens.insert(special.id, special.content.as_bytes())?;
             }
         }
@@ -79,8 +93,8 @@ impl Tokenizer {
             index,
             model,
             pattern,
+            specials: Specials::new(specials, normalizer.as_ref()),
             normalizer,
-            specials: Specials::new(specials),
             kept,
             caches: CachePool::default(),
         })
@@ -107,8 +121,8 @@ impl Tokenizer {
     }
 
     /// What is done to a text first.
-    pub fn normalizer(&self) -> Option<Normalizer> {
-        self.normalizer
+    pub fn normalizer(&self) -> Option<&Normalizer> {
+        self.normalizer.as_ref()
     }
 
     /// The special tokens, by id.
@@ -148,6 +162,9 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(ids.len() * 4);
         self.tokens.decode(ids, &mut out)?;
+        if let Some(normalizer) = &self.normalizer {
+            normalizer.strip(&mut out, ids.first().and_then(|&id| self.tokens.get(id)).map_or(0, <[u8]>::len));
+        }
         Ok(out)
     }
 
@@ -157,64 +174,24 @@ impl Tokenizer {
     /// [`Error::SpecialToken`] when the text holds a forbidden one.
     pub fn encode(&self, text: &str, choices: &Choices, out: &mut Vec<u32>) -> Result<()> {
         let mut job = Job::new(self, text, choices)?;
-        while job.step(usize::MAX, out) {}
+        while job.step(STEP_BYTES, out)? && !stop::requested() {}
         Ok(())
     }
 
-    /// Appends the ids of `bytes`, which need not be UTF-8, to `out`.
-    ///
-    /// As tiktoken does: what follows the last pretoken of the valid beginning is merged as one pretoken.
+    /// As [`Tokenizer::encode`], with merges left out at random.
     ///
     /// # Errors
-    /// [`Error::SpecialToken`] when they hold a forbidden special token.
-    pub fn encode_bytes(&self, bytes: &[u8], choices: &Choices, out: &mut Vec<u32>) -> Result<()> {
-        if let Ok(text) = std::str::from_utf8(bytes) {
-            return self.encode(text, choices, out);
-        }
-        if !self.specials.list().is_empty() {
-            self.specials.refuse(bytes, &choices.allowed, &choices.forbidden)?;
-        }
-        for (range, special) in self.specials.segments(bytes, &choices.allowed) {
-            let segment = &bytes[range];
-            match std::str::from_utf8(segment) {
-                Ok(text) => self.encode(text, &Choices::default(), out)?,
-                Err(error) => self.encode_broken(segment, error.valid_up_to(), out),
-            }
-            out.extend(special.map(|i| self.specials.list()[i].id));
-        }
+    /// As there; [`crate::Error::Input`] when the tokenizer does not merge.
+    pub fn encode_with_dropout(
+        &self,
+        text: &str,
+        choices: &Choices,
+        dropout: Dropout,
+        out: &mut Vec<u32>,
+    ) -> Result<()> {
+        let mut job = Job::new(self, text, choices)?.with_dropout(dropout)?;
+        while job.step(STEP_BYTES, out)? && !stop::requested() {}
         Ok(())
-    }
-
-    fn encode_broken(&self, bytes: &[u8], valid: usize, out: &mut Vec<u32>) {
-        let text = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();
-        let (mut cursor, mut start, mut bounds) = (Cursor::default(), 0, vec![0]);
-        with_split!(self.pattern.splitter(), split => while start < text.len() {
-            start = split.end(text, start, &mut cursor);
-            bounds.push(start);
-        });
-        let cache = &mut *self.caches.borrow();
-        // The last pretoken goes with what follows; white space before it too, as it could have been cut elsewhere.
-        let mut scratch = Scratch::default();
-        let mut ends = Vec::with_capacity(bounds.len());
-        let first = out.len();
-        for two in bounds.windows(2) {
-            self.pretoken(bytes, two[0], two[1], cache, &mut scratch, out);
-            ends.push(out.len());
-        }
-        if let Some(mut at) = ends.len().checked_sub(1).map(|last| if last == 0 { first } else { ends[last - 1] }) {
-            let blank =
-                |id: u32| self.tokens.get(id).is_some_and(|t| t.iter().all(|b| matches!(b, b' ' | b'\n' | b'\t')));
-            if at < out.len() && blank(out[at]) {
-                while at > first && blank(out[at - 1]) {
-                    at -= 1;
-                }
-            }
-            let kept: usize = out[first..at].iter().map(|&id| self.tokens.get(id).unwrap_or_default().len()).sum();
-            out.truncate(at);
-            self.pretoken(bytes, kept, bytes.len(), cache, &mut scratch, out);
-        } else {
-            self.pretoken(bytes, 0, bytes.len(), cache, &mut scratch, out);
-        }
     }
 
     /// Appends the ids of the pretoken `bytes[start..end]`.
@@ -343,6 +320,11 @@ impl Tokenizer {
         match (&self.model, whole) {
             (Model::Bpe(bpe), Some(id)) if bpe.takes_whole(id) => out.push(id),
             (Model::Bpe(bpe), _) => bpe.encode(bytes, &mut scratch.symbols, out),
+            (Model::Chars(chars), Some(id)) if chars.whole_first() => out.push(id),
+            (Model::Chars(chars), _) => {
+                chars.encode(bytes, &mut scratch.list, None);
+                out.extend(scratch.list.iter().map(|(id, _)| id));
+            }
             (Model::Lookup { .. }, Some(id)) => out.push(id),
             (Model::Lookup { unknown }, None) => out.push(*unknown),
         }
@@ -357,6 +339,9 @@ fn append(found: &Found<'_>, out: &mut Vec<u32>) {
     }
 }
 
+/// Between two questions whether to stop.
+const STEP_BYTES: usize = 4 << 20;
+
 /// A short pretoken that waits to be looked up.
 #[derive(Clone, Copy, Default)]
 struct Key {
@@ -367,6 +352,7 @@ struct Key {
 #[derive(Default)]
 pub(crate) struct Scratch {
     symbols: Vec<u32>,
+    pub(crate) list: Symbols,
 }
 
 /// Which special tokens a call allows, and which it forbids.

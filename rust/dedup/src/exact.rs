@@ -79,9 +79,12 @@ fn block_end(texts: &[&str], first: usize) -> usize {
 /// How many units each text has; and the records, per thread's share of the texts and partition.
 type Hashed = (Vec<u32>, Vec<Vec<Vec<Record>>>);
 
+/// Of one thread: how many units each text has, and the records by partition.
+type Share = (Vec<u32>, Vec<Vec<Record>>);
+
 fn hash_units(texts: &[&str], first: usize, unit: Unit, room: Room<'_>) -> Result<Hashed, Error> {
     let share = texts.len().div_ceil(rayon::current_num_threads()).max(1);
-    let shares: Vec<Result<(Vec<u32>, Vec<Vec<Record>>), Error>> = texts
+    let shares: Vec<Result<Share, Error>> = texts
         .par_chunks(share)
         .enumerate()
         .map(|(number, texts)| {

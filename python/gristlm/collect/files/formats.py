@@ -32,7 +32,6 @@ _KINDS: dict[str, Kind] = {
     ".tsv": "csv",
     ".warc": "warc",
     ".wet": "warc",
-    ".wat": "warc",
     ".arc": "arc",
     ".tar": "tar",
     ".tgz": "tar",

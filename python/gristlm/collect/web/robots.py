@@ -85,7 +85,7 @@ def from_answer(status: int, body: bytes, product: str) -> Robots:
     """
     if 200 <= status < 300:
         return parse(body, product)
-    # "Unavailable" (400 to 499) allows everything, "unreachable" nothing; 429 asks for less, so it is taken as the latter.
+    # "Unavailable" (400 to 499) allows everything, "unreachable" nothing; 429 is taken as the latter.
     if 300 <= status < 500 and status != 429:
         return Robots()
     return NOTHING_ALLOWED

@@ -44,7 +44,8 @@ class WebSource:
         self._start = [_start(url, config) for url in start]
         if not config.contact and not config.allow_private:
             raise InputError(
-                "a crawler says whom to write to: give an address or a page of yours as --collect.web.contact=ADDRESS"
+                f"source {start[0]!r}: a crawler says whom to write to; give an address or a page of yours "
+                "as --collect.web.contact=ADDRESS"
             )
         self._config, self._directory, self._opt_out = config, directory, opt_out
 

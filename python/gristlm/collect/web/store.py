@@ -92,7 +92,7 @@ class Store:
         self._db = sqlite3.connect(pages / PAGES, timeout=60, isolation_level=None, check_same_thread=False)
         self._db.execute("ATTACH ? AS frontier", (str(directory / FRONTIER),))
         for schema in ("main", "frontier"):
-            # A write-ahead log without a sync at each commit loses nothing to a kill; a power cut may cost the last pages.
+            # Without a sync at each commit, a kill costs nothing and a power cut the last pages.
             self._db.execute(f"PRAGMA {schema}.journal_mode=WAL")
             self._db.execute(f"PRAGMA {schema}.synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
@@ -185,7 +185,7 @@ class Store:
         row = self._db.execute(
             "SELECT url, at, type, etag, modified, licence, robots, body, crawl FROM pages WHERE url = ?", (url,)
         ).fetchone()
-        return Page(*row[:7], zlib.decompress(row[7]), row[8]) if row else None
+        return Page(*[*row[:7], zlib.decompress(row[7]), row[8]]) if row else None
 
     def robots(self, origin: str, max_age_seconds: float) -> tuple[int, bytes] | None:
         """Returns status and body of a robots.txt that is not too old."""

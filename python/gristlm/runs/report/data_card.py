@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gristlm.runs.report.diversity import diversity
 from gristlm.runs.report.markup import Html, details, figure, join, note, percent, section, size, table, tag
 from gristlm.runs.report.run_files import Row, RunFiles, mapping, number, sequence
 
@@ -24,6 +25,7 @@ def data_card(run: RunFiles) -> Html:
             _shares("Languages", "language", mapping(total.get("languages"))),
             class_="columns",
         ),
+        diversity(run.documents),
         _drops(total, mapping(run.documents.get("examples"))),
     )
 

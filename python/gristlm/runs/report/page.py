@@ -15,6 +15,7 @@ from gristlm.runs.report.scores import scores
 from gristlm.runs.report.summary import summary
 from gristlm.runs.report.tokenizer import tokenizer
 
+STYLE = Path(__file__).parent / "page.css"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 SECTIONS = (
     ("data", "Data", data_card),
@@ -31,7 +32,7 @@ SECTIONS = (
 def render(run: RunFiles) -> Html:
     """Returns the whole report as one HTML document."""
     title = f"{run.path.resolve().name}: gristlm report"
-    style = Html((Path(__file__).parent / "page.css").read_text(encoding="utf-8"))
+    style = Html(STYLE.read_text(encoding="utf-8"))
     head = tag(
         "head",
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
@@ -40,12 +41,39 @@ def render(run: RunFiles) -> Html:
         tag("title", title),
         tag("style", style),
     )
+    main = _main(run)
+    footer = tag("footer", _footer(run))
+    return join(Html("<!doctype html>\n"), tag("html", head, tag("body", main, footer), lang="en"), Html("\n"))
+
+
+def _main(run: RunFiles) -> Html:
     contents = tag(
         "nav", *(tag("a", name, href=f"#{identifier}") for identifier, name, _ in SECTIONS), aria_label="Contents"
     )
-    main = tag("main", summary(run), contents, *(make(run) for _, _, make in SECTIONS), id="main")
-    footer = tag("footer", _footer(run))
-    return join(Html("<!doctype html>\n"), tag("html", head, tag("body", main, footer), lang="en"), Html("\n"))
+    return tag("main", summary(run), contents, *(make(run) for _, _, make in SECTIONS), id="main")
+
+
+def live(run: RunFiles) -> Html:
+    """Returns the report as a page of a server: style and script are files, and a step's documents can be asked for."""
+    head = tag(
+        "head",
+        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        Html('<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'),
+        tag("title", f"{run.path.resolve().name}: gristlm report, live"),
+        Html('<link rel="stylesheet" href="/report.css"><script type="module" src="/report.js"></script>'),
+    )
+    main = _main(run)
+    lookup = Html(
+        '<section id="steps" aria-labelledby="steps-heading"><h2 id="steps-heading">Documents of a step</h2>'
+        '<p class="note">Click a point of a pretraining chart, or give a step.</p>'
+        '<form id="step-form"><label for="step-number">Step</label> <input id="step-number" type="number" min="1" '
+        'required> <button type="submit">Show its documents</button></form><p id="step-status" role="status"></p>'
+        '<div class="scroll"><table id="step-documents" hidden><caption>Documents, by tokens</caption><thead><tr>'
+        '<th scope="col">document</th><th scope="col">licence</th><th scope="col">source</th><th scope="col">uri</th>'
+        '<th scope="col">tokens</th></tr></thead><tbody></tbody></table></div></section>'
+    )
+    footer = tag("footer", tag("p", id="live", role="status"), _footer(run))
+    return join(Html("<!doctype html>\n"), tag("html", head, tag("body", main, lookup, footer), lang="en"), Html("\n"))
 
 
 def _footer(run: RunFiles) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from gristlm.runs.report.markup import Html, details, duration, join, note, section, size, table, tag
+from gristlm.runs.report.markup import Html, details, duration, note, section, size, table, tag
 from gristlm.runs.report.run_files import RunFiles, mapping
 
 # A stage's table in a recipe, where it is not the directory's name.
@@ -98,4 +98,13 @@ def _key(name: str) -> str:
 
 
 def _bar(share: float) -> Html:
-    return join(tag("span", class_="bar", style=f"width:{100 * share:.1f}%"))
+    filled = tag("rect", width=f"{100 * share:.1f}", height="10")
+    return tag(
+        "svg",
+        filled,
+        class_="bar",
+        viewBox="0 0 100 10",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=f"{100 * share:.0f} %",
+    )

@@ -1,5 +1,5 @@
 // The conversations, kept in this browser only.
-//
+// .
 // One is {id, title, system, turns}; a turn is {role: "user", content} or
 // {role: "assistant", answers: [{id, model, content, good, reason}], chosen}: one answer, or two side by side of which
 // `chosen` is the one that the conversation goes on with (null where nobody has chosen yet: the first).

@@ -1,4 +1,4 @@
-//! HF tokenizers' `tokenizer.json`: byte-level BPE and WordLevel; anything that would change ids and is not supported is an error.
+//! HF tokenizers' `tokenizer.json`: BPE over bytes or characters, and WordLevel; anything that would change ids and is not supported is an error.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,10 +10,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::byte_chars::to_bytes;
+use super::characters::{self, CharModel};
+use super::normalizer::{self, Decoding};
 use super::pre_tokenizer::{self, Alphabet};
 use crate::bpe::Bpe;
 use crate::error::{Error, Result};
-use crate::normalize::Normalizer;
+use crate::normalize::{Normalizer, Prefix, Spaces, Step, Strip};
+use crate::pattern::Pattern;
 use crate::special::Special;
 use crate::tokenizer::{Kept, Model, Parts, Tokenizer};
 use crate::tokens::{TokenIndex, Tokens};
@@ -36,10 +39,11 @@ struct File<'f> {
     added_tokens: Vec<AddedToken>,
     normalizer: Option<Value>,
     pre_tokenizer: Option<Value>,
+    decoder: Option<Value>,
     #[serde(borrow)]
     post_processor: Option<&'f RawValue>,
     #[serde(borrow)]
-    model: ModelEntry<'f>,
+    model: &'f RawValue,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +71,8 @@ struct ModelEntry<'f> {
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
     #[serde(default)]
+    fuse_unk: bool,
+    #[serde(default)]
     byte_fallback: bool,
     #[serde(default)]
     ignore_merges: bool,
@@ -82,56 +88,111 @@ struct ModelEntry<'f> {
 /// [`Error::Format`] names `file` and what is wrong or not supported.
 pub fn read(data: &[u8], file: &str) -> Result<Tokenizer> {
     let fail = |what: String| Error::format(file, what);
-    let parsed: File<'_> = serde_json::from_slice(data).map_err(|e| fail(format!("not a tokenizer.json: {e}")))?;
-    refuse_unsupported(&parsed).map_err(fail)?;
-    let kind = parsed.model.kind.as_deref().unwrap_or("BPE");
-    let cuts =
-        pre_tokenizer::read(parsed.pre_tokenizer.as_ref()).map_err(|what| fail(format!("pre_tokenizer: {what}")))?;
-    if parsed.model.vocab.0.is_empty() {
+    let malformed = |e: serde_json::Error| fail(format!("not a tokenizer.json: {e}"));
+    let parsed: File<'_> = serde_json::from_slice(data).map_err(malformed)?;
+    let model: ModelEntry<'_> = serde_json::from_str(parsed.model.get()).map_err(|e| fail(format!("model: {e}")))?;
+    refuse_unsupported(&parsed, &model).map_err(fail)?;
+    let (mut steps, space) =
+        normalizer::read(parsed.normalizer.as_ref()).map_err(|what| fail(format!("normalizer: {what}")))?;
+    let cuts = pre_tokenizer::read(parsed.pre_tokenizer.as_ref(), space)
+        .map_err(|what| fail(format!("pre_tokenizer: {what}")))?;
+    if model.vocab.0.is_empty() {
         return Err(fail("model.vocab is empty, or not an object of ids by token".to_owned()));
     }
-    let byte_level = kind == "BPE";
-    if byte_level != (cuts.alphabet == Alphabet::Bytes) {
-        return Err(fail(format!(
-            "a {kind} model {} a ByteLevel pre-tokenizer is not supported",
-            if byte_level { "without" } else { "with" }
-        )));
-    }
-    let normalizer = read_normalizer(parsed.normalizer.as_ref()).map_err(|what| fail(format!("normalizer: {what}")))?;
     let specials: Vec<Special> = parsed.added_tokens.iter().map(special).collect();
-    let (tokens, index) =
-        read_vocab(&parsed.model.vocab, &specials, byte_level).map_err(|what| fail(format!("model.vocab: {what}")))?;
-    let model = if byte_level {
-        let merges =
-            read_merges(&parsed.model.merges, &tokens, &index).map_err(|what| fail(format!("model.merges: {what}")))?;
-        Model::Bpe(
-            Bpe::from_merges(&tokens, &index, &merges, parsed.model.ignore_merges)
-                .map_err(|what| fail(format!("model: {what}")))?,
-        )
-    } else {
-        let name = parsed.model.unk_token.unwrap_or_default();
-        let unknown =
-            index.get(&tokens, name.as_bytes()).or_else(|| specials.iter().find(|s| s.content == name).map(|s| s.id));
-        Model::Lookup {
-            unknown: unknown.ok_or_else(|| fail(format!("model.unk_token {name:?} is not in the vocabulary")))?,
+    let as_text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
+    let mut kept = Kept {
+        post_processor: parsed.post_processor.map(|raw| raw.get().to_owned()),
+        normalizer: as_text(&parsed.normalizer),
+        ..Kept::default()
+    };
+    let (mut pattern, mut strip, mut spaces) = (cuts.pattern, Strip::Nothing, Spaces::Plain);
+    let (tokens, index, made) = match (model.kind.as_deref().unwrap_or("BPE"), cuts.alphabet) {
+        ("BPE", Alphabet::Bytes) => {
+            if space.is_some() {
+                return Err(fail("normalizer: writing spaces otherwise is not supported before ByteLevel".to_owned()));
+            }
+            if model.byte_fallback {
+                return Err(fail("model.byte_fallback with a ByteLevel pre-tokenizer is not supported".to_owned()));
+            }
+            if cuts.prefix != Prefix::Never {
+                kept.pre_tokenizer = as_text(&parsed.pre_tokenizer);
+            }
+            byte_model(&model, &specials).map_err(fail)?
+        }
+        ("BPE", Alphabet::Text) => {
+            let decoding = normalizer::read_decoder(parsed.decoder.as_ref(), cuts.space)
+                .map_err(|what| fail(format!("decoder: {what}")))?;
+            strip = decoding.strip;
+            let made = characters::read(&char_model(&model, cuts.space, &decoding), &specials).map_err(fail)?;
+            if made.spaces_lead && pattern.name() == Some("none") {
+                pattern = Pattern::none_cut_at_spaces();
+            }
+            spaces = match (space, cuts.space) {
+                (Some(space), _) => {
+                    steps.push(Step::Replace(space.to_string(), " ".to_owned()));
+                    Spaces::Normalized
+                }
+                (None, Some(space)) => Spaces::Cut(space),
+                (None, None) => Spaces::Plain,
+            };
+            kept.pre_tokenizer = Some(as_text(&parsed.pre_tokenizer).unwrap_or_else(|| "null".to_owned()));
+            kept.decoder = Some(as_text(&parsed.decoder).unwrap_or_else(|| "null".to_owned()));
+            kept.model = Some(parsed.model.get().to_owned());
+            (made.tokens, made.index, Model::Chars(made.bpe))
+        }
+        (_, Alphabet::Text) if cuts.space.is_none() => word_model(&model, &specials).map_err(fail)?,
+        (kind, _) => {
+            return Err(fail(format!("a {kind} model with this pre-tokenizer and normalizer is not supported")));
         }
     };
-    let kept = Kept { post_processor: parsed.post_processor.map(|raw| raw.get().to_owned()) };
-    Tokenizer::new(Parts { tokens, index, model, pattern: cuts.pattern, normalizer, specials, kept })
+    let normalizer = Normalizer { steps, spaces, prefix: cuts.prefix, strip };
+    let normalizer = Some(normalizer).filter(|normalizer| *normalizer != Normalizer::default());
+    Tokenizer::new(Parts { tokens, index, model: made, pattern, normalizer, specials, kept })
         .map_err(|what| fail(format!("added_tokens: {what}")))
 }
 
-fn refuse_unsupported(file: &File<'_>) -> std::result::Result<(), String> {
-    let model = &file.model;
+type Vocabulary = (Tokens, TokenIndex, Model);
+
+fn byte_model(model: &ModelEntry<'_>, specials: &[Special]) -> std::result::Result<Vocabulary, String> {
+    let (tokens, index) = read_vocab(&model.vocab, specials, true).map_err(|what| format!("model.vocab: {what}"))?;
+    let merges = read_merges(&model.merges, &tokens, &index).map_err(|what| format!("model.merges: {what}"))?;
+    let bpe =
+        Bpe::from_merges(&tokens, &index, &merges, model.ignore_merges).map_err(|what| format!("model: {what}"))?;
+    Ok((tokens, index, Model::Bpe(bpe)))
+}
+
+fn word_model(model: &ModelEntry<'_>, specials: &[Special]) -> std::result::Result<Vocabulary, String> {
+    let (tokens, index) = read_vocab(&model.vocab, specials, false).map_err(|what| format!("model.vocab: {what}"))?;
+    let name = model.unk_token.as_deref().unwrap_or_default();
+    let unknown =
+        index.get(&tokens, name.as_bytes()).or_else(|| specials.iter().find(|s| s.content == name).map(|s| s.id));
+    let unknown = unknown.ok_or_else(|| format!("model.unk_token {name:?} is not in the vocabulary"))?;
+    Ok((tokens, index, Model::Lookup { unknown }))
+}
+
+fn char_model<'f>(model: &'f ModelEntry<'f>, space: Option<char>, decoding: &Decoding) -> CharModel<'f> {
+    CharModel {
+        vocab: &model.vocab.0,
+        merges: &model.merges.0,
+        unknown: model.unk_token.as_deref(),
+        fuse_unknown: model.fuse_unk,
+        byte_fallback: model.byte_fallback,
+        decode_bytes: decoding.bytes,
+        whole_first: model.ignore_merges,
+        space,
+    }
+}
+
+fn refuse_unsupported(file: &File<'_>, model: &ModelEntry<'_>) -> std::result::Result<(), String> {
     let kind = model.kind.as_deref().unwrap_or("BPE");
     if kind != "BPE" && kind != "WordLevel" {
-        return Err(format!("model type {kind:?} is not supported; byte-level BPE and WordLevel are"));
-    }
-    if model.byte_fallback {
-        return Err("model.byte_fallback (SentencePiece-style BPE) is not supported; byte-level BPE is".to_owned());
+        return Err(format!("model type {kind:?} is not supported; BPE and WordLevel are"));
     }
     if let Some(dropout) = model.dropout.filter(|&d| d > 0.0) {
-        return Err(format!("model.dropout {dropout} makes ids random and is not supported; set it to null"));
+        return Err(format!(
+            "model.dropout {dropout} makes ids random; set it to null and give dropout to encode, with a seed"
+        ));
     }
     for (name, value) in [
         ("continuing_subword_prefix", &model.continuing_subword_prefix),
@@ -147,14 +208,11 @@ fn refuse_unsupported(file: &File<'_>) -> std::result::Result<(), String> {
     if file.padding.as_ref().is_some_and(|p| p.get("strategy").is_some_and(|s| s != "BatchLongest")) {
         return Err("padding to a fixed length is not supported; set it to null and use TokenBatch.padded".to_owned());
     }
-    if let Some(token) = file.added_tokens.iter().find(|t| t.single_word) {
-        return Err(format!("added_tokens: {:?} has single_word, which is not supported", token.content));
-    }
     Ok(())
 }
 
 fn special(token: &AddedToken) -> Special {
-    let AddedToken { id, content, lstrip, rstrip, normalized, special, .. } = token;
+    let AddedToken { id, content, single_word, lstrip, rstrip, normalized, special } = token;
     Special {
         content: content.clone(),
         id: *id,
@@ -162,23 +220,8 @@ fn special(token: &AddedToken) -> Special {
         rstrip: *rstrip,
         special: *special,
         normalized: *normalized,
+        single_word: *single_word,
     }
-}
-
-fn read_normalizer(value: Option<&Value>) -> std::result::Result<Option<Normalizer>, String> {
-    let Some(value) = value else { return Ok(None) };
-    let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
-    if let Some(normalizer) = Normalizer::parse(kind) {
-        return Ok(Some(normalizer));
-    }
-    if kind == "Sequence" {
-        return match value.get("normalizers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
-            [] => Ok(None),
-            [one] => read_normalizer(Some(one)),
-            _ => Err("a sequence of several normalizers is not supported".to_owned()),
-        };
-    }
-    Err(format!("type {kind:?} is not supported; NFC, NFD, NFKC and NFKD are"))
 }
 
 fn read_vocab(

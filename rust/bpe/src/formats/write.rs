@@ -8,16 +8,18 @@ use crate::tokenizer::{Model, Tokenizer};
 
 /// The `tokenizer.json` of a tokenizer. Loaded in HF tokenizers, or here, it gives equal ids.
 pub fn huggingface(tokenizer: &Tokenizer) -> String {
+    let kept_parts = tokenizer.kept();
+    let kept = |raw: &Option<String>| raw.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw).ok());
     let value = json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
         "added_tokens": tokenizer.specials().iter().map(added_token).collect::<Vec<_>>(),
-        "normalizer": tokenizer.normalizer().map(|n| json!({"type": n.name()})),
-        "pre_tokenizer": pre_tokenizer(tokenizer),
-        "post_processor": post_processor(tokenizer),
-        "decoder": decoder(tokenizer),
-        "model": model(tokenizer),
+        "normalizer": kept(&kept_parts.normalizer).unwrap_or(Value::Null),
+        "pre_tokenizer": kept(&kept_parts.pre_tokenizer).unwrap_or_else(|| pre_tokenizer(tokenizer)),
+        "post_processor": kept(&kept_parts.post_processor).unwrap_or(Value::Null),
+        "decoder": kept(&kept_parts.decoder).unwrap_or_else(|| decoder(tokenizer)),
+        "model": kept(&kept_parts.model).unwrap_or_else(|| model(tokenizer)),
     });
     let mut text = serde_json::to_string_pretty(&value).unwrap_or_default();
     text.push('\n');
@@ -28,7 +30,7 @@ fn added_token(special: &Special) -> Value {
     json!({
         "id": special.id,
         "content": special.content,
-        "single_word": false,
+        "single_word": special.single_word,
         "lstrip": special.lstrip,
         "rstrip": special.rstrip,
         "normalized": special.normalized,
@@ -46,19 +48,12 @@ fn pre_tokenizer(tokenizer: &Tokenizer) -> Value {
     json!({"type": "Sequence", "pretokenizers": list})
 }
 
-fn post_processor(tokenizer: &Tokenizer) -> Value {
-    match &tokenizer.kept().post_processor {
-        Some(raw) => serde_json::from_str(raw).unwrap_or(Value::Null),
-        None => Value::Null,
-    }
-}
-
 fn decoder(tokenizer: &Tokenizer) -> Value {
     match tokenizer.model() {
         Model::Bpe(_) => {
             json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true})
         }
-        Model::Lookup { .. } => json!({"type": "Fuse"}),
+        Model::Chars(_) | Model::Lookup { .. } => json!({"type": "Fuse"}),
     }
 }
 
@@ -79,6 +74,7 @@ fn model(tokenizer: &Tokenizer) -> Value {
                 "fuse_unk": false, "byte_fallback": false, "ignore_merges": bpe.whole_first(), "vocab": vocab, "merges": merges,
             })
         }
+        Model::Chars(_) => Value::Null, // always kept as it was read
         Model::Lookup { unknown } => {
             let name = String::from_utf8_lossy(tokenizer.tokens().get(*unknown).unwrap_or_default()).into_owned();
             json!({"type": "WordLevel", "vocab": vocab, "unk_token": name})

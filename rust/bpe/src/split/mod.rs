@@ -11,14 +11,16 @@ mod gpt2;
 mod o200k;
 mod regex;
 mod scan;
+mod spaces;
 
 pub use cl100k::Cl100k;
 pub use deepseek::DeepSeek;
 pub use gpt2::Gpt2;
 pub use o200k::O200k;
 pub use regex::RegexSequence;
+pub use spaces::Spaces;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Cuts a text into pretokens, from left to right.
 pub trait Split {
@@ -116,6 +118,15 @@ impl Default for Ends {
 #[derive(Default)]
 pub struct Cursor {
     levels: Vec<regex::Level>,
+    /// Why the text cannot be cut on: the user's expression takes too long on it.
+    failure: Option<Error>,
+}
+
+impl Cursor {
+    /// Why cutting failed, if it did; what was cut from there on is of no use.
+    pub fn failure(&mut self) -> Option<Error> {
+        self.failure.take()
+    }
 }
 
 /// One character after another.
@@ -162,6 +173,10 @@ pub enum Splitter {
     DeepSeek(DeepSeek),
     /// One character at a time.
     Characters(Characters),
+    /// Before every run of spaces.
+    Spaces(Spaces<false>),
+    /// Before every space.
+    EachSpace(Spaces<true>),
     /// No cut at all.
     Whole(Whole),
     /// Regular expressions, each applied to the pieces of the one before.
@@ -180,6 +195,8 @@ macro_rules! with_split {
             $crate::split::Splitter::Tekken($split) => $body,
             $crate::split::Splitter::DeepSeek($split) => $body,
             $crate::split::Splitter::Characters($split) => $body,
+            $crate::split::Splitter::Spaces($split) => $body,
+            $crate::split::Splitter::EachSpace($split) => $body,
             $crate::split::Splitter::Whole($split) => $body,
             $crate::split::Splitter::Regex($split) => $body,
         }

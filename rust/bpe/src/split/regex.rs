@@ -39,6 +39,9 @@ pub struct RegexSequence {
     engines: Vec<Engine>,
 }
 
+/// Steps back that one search may take: a few seconds. Published patterns need a handful.
+const MAX_BACKTRACKS: usize = 1 << 25;
+
 const SPACES_BEFORE_SPACE: &str = r"\s+(?!\S)";
 
 impl RegexSequence {
@@ -75,26 +78,43 @@ impl Engine {
                 return Ok(Self::Alternatives { all, lookahead, rest });
             }
         }
-        let regex = RegexBuilder::new(pattern).backtrack_limit(usize::MAX).build().map_err(|e| fail(e.to_string()))?;
+        let regex =
+            RegexBuilder::new(pattern).backtrack_limit(MAX_BACKTRACKS).build().map_err(|e| fail(e.to_string()))?;
         Ok(Self::Backtracking(regex))
     }
 
     /// The first match in `text` at or after `from` that is not empty.
-    fn find(&self, text: &str, mut from: usize) -> Option<(usize, usize)> {
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] when backtracking takes too many steps.
+    fn find(&self, text: &str, mut from: usize) -> Result<Option<(usize, usize)>> {
         while from < text.len() {
-            let (start, end) = self.find_any(text, from)?;
-            if end > start {
-                return Some((start, end));
+            let found = match self {
+                Self::Backtracking(regex) => regex
+                    .find_from_pos(text, from)
+                    .map_err(|e| Error::Pattern {
+                        pattern: regex.as_str().to_owned(),
+                        reason: format!(
+                            "searching from byte {from} of a text of {} bytes: {e}; an expression without nested repetition under \
+                             look-around, back-references or possessive quantifiers runs in linear time",
+                            text.len()
+                        ),
+                    })?
+                    .map(|m| (m.start(), m.end())),
+                _ => self.find_by_automata(text, from),
+            };
+            match found {
+                Some((start, end)) if end == start => from = next_boundary(text, start),
+                found => return Ok(found),
             }
-            from = next_boundary(text, start);
         }
-        None
+        Ok(None)
     }
 
-    fn find_any(&self, text: &str, mut from: usize) -> Option<(usize, usize)> {
+    fn find_by_automata(&self, text: &str, mut from: usize) -> Option<(usize, usize)> {
         match self {
+            Self::Backtracking(_) => None,
             Self::Automata(regex) => regex.find(Input::new(text).range(from..)).map(|m| (m.start(), m.end())),
-            Self::Backtracking(regex) => regex.find_from_pos(text, from).ok().flatten().map(|m| (m.start(), m.end())),
             Self::Alternatives { all, lookahead, rest } => loop {
                 let found = all.find(Input::new(text).range(from..))?;
                 let (start, end) = (found.start(), found.end());
@@ -195,7 +215,13 @@ impl Split for RegexSequence {
                 let piece = &text[outer.0..outer.1];
                 let found = match level.found.take() {
                     Some(found) if found.0 == start => Some(found),
-                    _ => engine.find(piece, start - outer.0).map(|(s, e)| (s + outer.0, e + outer.0)),
+                    _ => match engine.find(piece, start - outer.0) {
+                        Ok(found) => found.map(|(s, e)| (s + outer.0, e + outer.0)),
+                        Err(error) => {
+                            cursor.failure.get_or_insert(error);
+                            return text.len();
+                        }
+                    },
                 };
                 level.piece_end = match found {
                     Some((at, end)) if at == start => end,

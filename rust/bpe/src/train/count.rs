@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustc_hash::FxHashMap;
 
+use crate::error::Result;
 use crate::split::{Cursor, Split, Splitter, with_split};
 
 /// How often each pretoken stands in the texts seen so far.
@@ -17,15 +18,17 @@ type Local<'t> = FxHashMap<&'t [u8], u64>;
 
 impl Counter {
     /// Counts the pretokens of `texts`; the same on any number of threads.
-    pub fn add(&mut self, texts: &[&str], splitter: &Splitter, num_threads: usize) {
-        self.bytes += texts.iter().map(|t| t.len() as u64).sum::<u64>();
+    ///
+    /// # Errors
+    /// [`crate::Error::Pattern`] when the user's expression takes too long on a text; nothing is counted then.
+    pub fn add(&mut self, texts: &[&str], splitter: &Splitter, num_threads: usize) -> Result<()> {
         let next = AtomicUsize::new(0);
         let work = || {
             let mut local = Local::default();
             while let Some(text) = texts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                count(text, splitter, &mut local);
+                count(text, splitter, &mut local)?;
             }
-            local
+            Ok(local)
         };
         let locals = std::thread::scope(|scope| {
             let threads: Vec<_> = (1..num_threads.min(texts.len())).map(|_| scope.spawn(work)).collect();
@@ -38,7 +41,7 @@ impl Counter {
             }
             locals
         });
-        for local in locals {
+        for local in locals.into_iter().collect::<Result<Vec<_>>>()? {
             for (word, count) in local {
                 match self.counts.get_mut(word) {
                     Some(total) => *total += count,
@@ -48,6 +51,8 @@ impl Counter {
                 }
             }
         }
+        self.bytes += texts.iter().map(|t| t.len() as u64).sum::<u64>();
+        Ok(())
     }
 
     /// Each pretoken with its count, in no order.
@@ -71,7 +76,7 @@ impl Counter {
     }
 }
 
-fn count<'t>(text: &'t str, splitter: &Splitter, local: &mut Local<'t>) {
+fn count<'t>(text: &'t str, splitter: &Splitter, local: &mut Local<'t>) -> Result<()> {
     let mut cursor = Cursor::default();
     with_split!(splitter, split => {
         let mut start = 0;
@@ -81,4 +86,5 @@ fn count<'t>(text: &'t str, splitter: &Splitter, local: &mut Local<'t>) {
             start = end;
         }
     });
+    cursor.failure().map_or(Ok(()), Err)
 }

@@ -14,12 +14,8 @@ type SaidArgument = (usize, Vec<(String, Option<String>)>);
 /// Special id or none, parts (a text, or what a message says), whether it is a target.
 type PieceArgument = (Option<u32>, Vec<PartArgument>, bool);
 /// Ids, targets, offsets, held.
-type Arrays<'py> = (
-    Bound<'py, PyArray1<u32>>,
-    Bound<'py, PyArray1<bool>>,
-    Bound<'py, PyArray1<i64>>,
-    Bound<'py, PyArray1<bool>>,
-);
+type Arrays<'py> =
+    (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<bool>>);
 
 #[derive(FromPyObject)]
 enum PartArgument {
@@ -96,8 +92,7 @@ pub fn prepare_chats<'py>(
     let num_threads = threads(num_threads)?;
     let (shapes, which) = (shapes.iter().map(|shape| &shape.0).collect::<Vec<_>>(), which.as_array().to_vec());
     let (core, texts) = (&state.core, texts.as_slices());
-    let mut chats =
-        py.detach(|| chat::prepare(core, &shapes, &which, &texts, num_threads)).map_err(raise)?;
+    let mut chats = py.detach(|| chat::prepare(core, &shapes, &which, &texts, num_threads)).map_err(raise)?;
     chats.ends.insert(0, 0);
     Ok((
         chats.ids.into_pyarray(py),

@@ -1,6 +1,7 @@
 //! The binding of `gristlm-bpe`.
 
 mod chat;
+mod interrupt;
 mod special;
 mod state;
 mod tokenizer;
@@ -27,6 +28,8 @@ fn raise(failure: Error) -> PyErr {
         Error::Format { .. } => ErrorClass::Format,
         Error::SpecialToken { .. } => ErrorClass::SpecialToken,
         Error::Pattern { .. } | Error::Input(_) => ErrorClass::Input,
+        Error::Storage(_) => ErrorClass::Storage,
+        Error::Stopped => return pyo3::exceptions::PyKeyboardInterrupt::new_err(()),
     };
     error(class, failure)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gristlm_bpe::batch::{self, Batch};
 use gristlm_bpe::job::Job;
+use gristlm_bpe::symbols::Dropout;
 use gristlm_bpe::tokenizer::Choices;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
@@ -12,13 +13,13 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString};
 
 use super::special::choices;
 use super::state::TokenizerState;
-use super::{raise, threads};
+use super::{interrupt, raise, threads};
 use crate::errors::{ErrorClass, error};
 use crate::texts::Texts;
 
 /// Texts up to this many bytes are encoded without letting go of the GIL, which would cost more than the work.
 const SMALL_BYTES: usize = 2048;
-/// Between two looks for Ctrl-C.
+/// Texts that each thread gets between two looks for Ctrl-C.
 const STEP_BYTES: usize = 4 << 20;
 /// From this many ids on, a list shares the integers of the tokenizer instead of making its own.
 const LONG_LIST: usize = 128;
@@ -36,22 +37,32 @@ pub struct Tokenizer {
 type Arrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
 
 impl Tokenizer {
-    fn ids(&self, text: &Bound<'_, PyAny>, choices: &Choices) -> PyResult<Vec<u32>> {
+    fn ids(&self, text: &Bound<'_, PyAny>, choices: &Choices, dropout: Option<Dropout>) -> PyResult<Vec<u32>> {
         let py = text.py();
         let mut out = Vec::new();
         if let Ok(text) = text.cast::<PyString>() {
             let text = utf8(text)?;
-            if text.len() <= SMALL_BYTES {
+            if let Some(dropout) = dropout {
+                interrupt::run(py, || self.core.encode_with_dropout(text, choices, dropout, &mut out))?;
+            } else if text.len() <= SMALL_BYTES {
                 self.core.encode(text, choices, &mut out).map_err(raise)?;
             } else {
-                let mut job = py.detach(|| Job::new(&self.core, text, choices)).map_err(raise)?;
-                while py.detach(|| job.step(STEP_BYTES, &mut out)) {
-                    py.check_signals()?;
-                }
+                interrupt::run(py, || self.core.encode(text, choices, &mut out))?;
             }
         } else if let Ok(bytes) = text.cast::<PyBytes>() {
             let bytes = bytes.as_bytes();
-            py.detach(|| self.core.encode_bytes(bytes, choices, &mut out)).map_err(raise)?;
+            match (dropout, std::str::from_utf8(bytes)) {
+                (None, _) => interrupt::run(py, || self.core.encode_bytes(bytes, choices, &mut out))?,
+                (Some(dropout), Ok(text)) => {
+                    interrupt::run(py, || self.core.encode_with_dropout(text, choices, dropout, &mut out))?;
+                }
+                (Some(_), Err(error)) => {
+                    return Err(self::error(
+                        ErrorClass::Input,
+                        format!("dropout needs UTF-8, and text is not: {error}"),
+                    ));
+                }
+            }
         } else {
             return Err(error(ErrorClass::Input, format!("text is {}; give str or bytes", text.get_type().name()?)));
         }
@@ -74,6 +85,14 @@ impl Tokenizer {
             Err(_) => Ok(PyBytes::new(py, bytes).call_method1("decode", ("utf-8", errors))?.cast_into()?),
         }
     }
+}
+
+/// The dropout that was asked for, if any.
+fn dropping(probability: f64, seed: u64) -> PyResult<Option<Dropout>> {
+    if !(0.0..=1.0).contains(&probability) {
+        return Err(error(ErrorClass::Input, format!("dropout is {probability}; give a probability, from 0 to 1")));
+    }
+    Ok((probability > 0.0).then(|| Dropout::new(probability, seed)))
 }
 
 /// A Python text as UTF-8.
@@ -119,26 +138,32 @@ impl Tokenizer {
         TokenizerState { core: Arc::clone(&self.core) }
     }
 
-    /// Returns the ids of `text` as a list.
-    #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
+    /// Returns the ids of `text` as a list; `dropout` leaves that share of merges out, as `seed` says.
+    #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None, dropout=0.0, seed=0))]
     fn encode<'py>(
         &self,
         text: &Bound<'py, PyAny>,
         allowed_special: Option<&Bound<'py, PyAny>>,
         disallowed_special: Option<&Bound<'py, PyAny>>,
+        dropout: f64,
+        seed: u64,
     ) -> PyResult<Bound<'py, PyList>> {
-        self.list(text.py(), &self.ids(text, &choices(allowed_special, disallowed_special)?)?)
+        let choices = choices(allowed_special, disallowed_special)?;
+        self.list(text.py(), &self.ids(text, &choices, dropping(dropout, seed)?)?)
     }
 
-    /// Returns the ids of `text` as uint32[T].
-    #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
+    /// Returns the ids of `text` as uint32[T]; `dropout` and `seed` as in `encode`.
+    #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None, dropout=0.0, seed=0))]
     fn encode_array<'py>(
         &self,
         text: &Bound<'py, PyAny>,
         allowed_special: Option<&Bound<'py, PyAny>>,
         disallowed_special: Option<&Bound<'py, PyAny>>,
+        dropout: f64,
+        seed: u64,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        Ok(self.ids(text, &choices(allowed_special, disallowed_special)?)?.into_pyarray(text.py()))
+        let choices = choices(allowed_special, disallowed_special)?;
+        Ok(self.ids(text, &choices, dropping(dropout, seed)?)?.into_pyarray(text.py()))
     }
 
     /// Returns the ids of all texts as uint32[T], and where each text begins and ends as int64[N + 1].
@@ -166,7 +191,7 @@ impl Tokenizer {
                 })
                 .count();
             let group = &texts[start..start + run.max(1)];
-            py.detach(|| batch::encode(&self.core, group, &choices, num_threads, &mut batch)).map_err(raise)?;
+            interrupt::run(py, || batch::encode(&self.core, group, &choices, num_threads, &mut batch))?;
             py.check_signals()?;
             start += group.len();
         }
@@ -182,7 +207,7 @@ impl Tokenizer {
     ) -> PyResult<Arrays<'py>> {
         let choices = choices(allowed_special, disallowed_special)?;
         let (py, text) = (text.py(), utf8(text)?);
-        let (ids, ends) = py.detach(|| Job::new(&self.core, text, &choices)?.with_ends()).map_err(raise)?;
+        let (ids, ends) = interrupt::run(py, || Job::with_ends(&self.core, text, &choices))?;
         Ok((ids.into_pyarray(py), ends.into_pyarray(py)))
     }
 

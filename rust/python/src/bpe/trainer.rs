@@ -7,7 +7,7 @@ use gristlm_bpe::train::{Counter, Merging, Settings, characters, words};
 use pyo3::prelude::*;
 
 use super::state::TokenizerState;
-use super::{raise, threads};
+use super::{interrupt, raise, threads};
 use crate::texts::Texts;
 
 /// Merges between two looks for Ctrl-C.
@@ -40,7 +40,7 @@ impl TokenizerTrainer {
     fn add(&self, py: Python<'_>, texts: Texts, num_threads: Option<usize>) -> PyResult<()> {
         let num_threads = threads(num_threads)?;
         let texts = texts.as_slices();
-        py.detach(|| self.counter().add(&texts, self.splitter.splitter(), num_threads));
+        interrupt::run(py, || self.counter().add(&texts, self.splitter.splitter(), num_threads))?;
         py.check_signals()
     }
 

@@ -1,0 +1,151 @@
+"""The data card: what the kept documents are, by source, domain, licence, language and year, and how diverse.
+
+The figures go into `report.json` (from where a run's report draws them) and, for people, into `data_card.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+import pyarrow.parquet as pq
+
+from gristlm.collect.report import Tally
+
+AXES = ("source", "domain", "licence", "language", "year")
+CURVE_WORDS = 1 << 20  # of the type-token curve: the set of types stays in memory
+MAX_ROWS = 25
+_COLUMNS = ["text", "source", "uri", "licence", "language", "metadata"]
+Amounts = dict[str, list[int]]  # name to documents, bytes, words
+
+
+def measure(output_dir: Path, tally: Tally) -> dict[str, object]:
+    """Returns the figures of the documents in `output_dir`.
+
+    `by`: for each of `AXES`, name to `documents`, `bytes` and `words`, most bytes first. The domain is a web address's
+    host, "" otherwise; the year is that of a document's own date, "unknown" where it has none; words are what white
+    space separates. `diversity`: `entropy_bits` (Shannon, of the shares in bytes) and `largest_share` over sources and
+    domains, `type_token` (words read, distinct ones in lower case, at powers of two of the first 2^20 words), and
+    `near_duplicate_share` of all documents found.
+    """
+    by: dict[str, Amounts] = {axis: {} for axis in AXES}
+    types, tokens, curve = set[str](), 0, list[list[int]]()
+    for row in _rows(output_dir):
+        text = row["text"]
+        words = text.split()
+        names = (row["source"], _domain(row["uri"]), row["licence"], row["language"], _year(row["metadata"]))
+        for axis, name in zip(AXES, names, strict=True):
+            amounts = by[axis].setdefault(name, [0, 0, 0])
+            for at, more in enumerate((1, len(text.encode()), len(words))):
+                amounts[at] += more
+        for word in words[: CURVE_WORDS - tokens]:
+            types.add(word.lower())
+            tokens += 1
+            if tokens & (tokens - 1) == 0 and tokens >= 64:
+                curve.append([tokens, len(types)])
+    found, near = tally.total("found").documents, tally.total("dropped", "near duplicate").documents
+    return {
+        "by": {axis: _sorted(amounts) for axis, amounts in by.items()},
+        "diversity": {
+            "entropy_bits": {axis: entropy(_bytes(by[axis])) for axis in ("source", "domain")},
+            "largest_share": {axis: largest_share(_bytes(by[axis])) for axis in ("source", "domain")},
+            "type_token": curve,
+            "near_duplicate_share": round(near / found, 6) if found else 0.0,
+        },
+    }
+
+
+def entropy(amounts: Iterable[int]) -> float:
+    """Returns the Shannon entropy of shares, in bits: 0 for one, log2(n) for n equal ones."""
+    positive = [amount for amount in amounts if amount > 0]
+    whole = sum(positive)
+    return round(math.fsum(-each / whole * math.log2(each / whole) for each in positive) + 0.0, 6) if whole else 0.0
+
+
+def largest_share(amounts: Iterable[int]) -> float:
+    """Returns the share of the largest, 0 of nothing."""
+    listed = list(amounts)
+    return round(max(listed, default=0) / (sum(listed) or 1), 6)
+
+
+def markdown(report: Mapping[str, object]) -> str:
+    """Returns the data card of a finished `report.json` (with the figures of `measure` in it)."""
+    total = cast("dict[str, dict[str, object]]", report["total"])
+    kept, found = total["kept"], total["found"]
+    lines = [
+        "# Data card", "",
+        f"{kept['documents']:,} documents, {kept['bytes']:,} bytes of text, kept of {found['documents']:,} found.", "",
+    ]  # fmt: skip
+    by = cast("dict[str, dict[str, dict[str, int]]]", report["by"])
+    for axis in AXES:
+        rows = [(name or "none", *amounts.values()) for name, amounts in by[axis].items()]
+        lines += [f"## By {axis}", "", *_table((axis, "documents", "bytes", "words"), rows), ""]
+    diversity = cast("dict[str, object]", report["diversity"])
+    entropies = cast("dict[str, float]", diversity["entropy_bits"])
+    shares = cast("dict[str, float]", diversity["largest_share"])
+    rows = [(axis, f"{entropies[axis]:.2f}", f"{100 * shares[axis]:.1f} %") for axis in entropies]
+    lines += ["## Diversity", "", *_table(("over", "entropy (bits)", "share of the largest"), rows), ""]
+    lines += [f"Near duplicates: {100 * cast('float', diversity['near_duplicate_share']):.2f} % of what was found.", ""]
+    curve = cast("list[list[int]]", diversity["type_token"])
+    lines += [*_table(("words read", "distinct words"), [tuple(point) for point in curve]), ""]
+    dropped = cast("dict[str, dict[str, int]]", total["dropped"])
+    lines += [
+        "## Dropped",
+        "",
+        *_table(("reason", "documents", "bytes"), [(k, *v.values()) for k, v in dropped.items()]),
+    ]
+    for reason, examples in cast("dict[str, list[dict[str, str]]]", report["examples"]).items():
+        lines += ["", f"### {_cell(reason)}", ""]
+        lines += [
+            f"- `{_cell(each['uri']).replace('`', '')}` {_cell(each['detail'])}".rstrip() for each in examples[:10]
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(output_dir: Path) -> Iterator[dict[str, str]]:
+    for split in ("train", "heldout"):
+        for path in sorted(output_dir.glob(f"{split}-*.parquet")):
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=256, columns=_COLUMNS):
+                    yield from batch.to_pylist()
+
+
+def _domain(uri: str) -> str:
+    if not uri.startswith(("http://", "https://")):
+        return ""
+    try:
+        return urlsplit(uri).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _year(metadata: str) -> str:
+    date = str(json.loads(metadata).get("date") or "")
+    return date[:4] if date[:4].isdecimal() and date[:4].isascii() and date[4:5] in ("", "-") else "unknown"
+
+
+def _bytes(amounts: Amounts) -> list[int]:
+    return [each[1] for each in amounts.values()]
+
+
+def _sorted(amounts: Amounts) -> dict[str, dict[str, int]]:
+    ordered = sorted(amounts.items(), key=lambda item: (-item[1][1], item[0]))
+    return {name: dict(zip(("documents", "bytes", "words"), each, strict=True)) for name, each in ordered}
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[str]:
+    shown = [
+        tuple(f"{cell:,}" if isinstance(cell, int) else _cell(str(cell)) for cell in row) for row in rows[:MAX_ROWS]
+    ]
+    if len(rows) > MAX_ROWS:
+        shown.append((f"{len(rows) - MAX_ROWS:,} more", *[""] * (len(header) - 1)))
+    return [f"| {' | '.join(row)} |" for row in (header, ("---", *["---:"] * (len(header) - 1)), *shown)]
+
+
+def _cell(words: str) -> str:
+    """Returns words on one line that no table or markup of Markdown breaks at."""
+    return " ".join(words.split()).replace("|", "\\|").replace("<", "&lt;")[:300]

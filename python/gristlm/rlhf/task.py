@@ -1,0 +1,118 @@
+"""The stage `task`: a generator function in, its data and an untrained model out, for experiments from nothing.
+
+A recipe names the generator, `[task] generator = "file.py:function"`; `function(seed) -> {name: rows}` returns rows
+for any of `sft`, `preferences` and `prompts` (each also with `_heldout`), in the formats of `gristlm.finetune` and
+`gristlm.rlhf`. The tokenizer is trained on the training texts alone. A recipe that names a file runs that file.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from gristlm.errors import ConfigError
+from gristlm.model import Model, ModelConfig
+from gristlm.runs import artifact
+from gristlm.runs.artifact import Manifest
+from gristlm.runs.config import StageConfig
+from gristlm.runs.files import write_atomic
+from gristlm.runs.recipe import RECIPES
+from gristlm.tokenize import Tokenizer
+from gristlm.tokenize.config import CHAT_TOKENS
+from gristlm.training import checkpoint
+
+FILES = tuple(f"{name}{suffix}" for name in ("sft", "preferences", "prompts") for suffix in ("", "_heldout"))
+"""What a generator may return."""
+Rows = Mapping[str, Sequence[Mapping[str, object]]]
+
+
+class TaskConfig(StageConfig):
+    """The table `[task]` of a recipe: data from a function, and a model that knows nothing yet."""
+
+    generator: str
+    """`path/to/file.py:function`, from the working directory, or beside the recipes that come with gristlm."""
+    vocab_size: int = Field(default=261, ge=261, le=1 << 20)
+    """Tokens, four special ones among them; 261 is one per byte."""
+    model: ModelConfig = ModelConfig()
+    """The network; a recipe gives it as `[model]`."""
+
+    def file(self) -> Path:
+        """Returns the generator's file.
+
+        Raises:
+            ConfigError: there is none; says where it was looked for.
+        """
+        name = self.generator.rpartition(":")[0]
+        for path in (Path(name), RECIPES / name):
+            if name.endswith(".py") and path.is_file():
+                return path
+        raise ConfigError(f"task.generator is {self.generator!r}; needed: 'path/to/file.py:function' of a file that is")
+
+
+def run(config: TaskConfig, inputs: Mapping[str, Path], output_dir: Path) -> Manifest:
+    """Returns the manifest of the artifact "task": the generator's `.jsonl` files, and `final/`, an untrained model.
+
+    Raises:
+        ConfigError: the generator is not there, fails, or returns something else.
+    """
+    stage = artifact.begin(output_dir, kind="task", config=config, inputs={**inputs, "generator": config.file()})
+    if stage.manifest is not None:
+        return stage.manifest
+    try:
+        rows = _generate(config)
+        for name, lines in rows.items():
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            write_atomic(output_dir / f"{name}.jsonl", text)
+        tokenizer = Tokenizer.train(
+            [text for name, lines in rows.items() if not name.endswith("_heldout") for text in _texts(lines)],
+            vocab_size=config.vocab_size,
+            special_tokens=list(CHAT_TOKENS),
+        )
+        tokenizer.save(output_dir / "tokenizer.json")
+        special = tokenizer.special_tokens
+        shape = {
+            "vocab_size": tokenizer.vocab_size,
+            "eos_token_ids": (special["<|im_end|>"],),
+            "pad_token_id": special["<|pad|>"],
+        }
+        model = Model(config.model.model_copy(update=shape), seed=config.seed)
+        checkpoint.write_final(stage.path, model, tokenizer_dir=output_dir)
+        counts: dict[str, object] = {name: len(lines) for name, lines in rows.items()}
+        return stage.finish(counts={**counts, "parameters": model.config.num_parameters()})
+    finally:
+        stage.close()
+
+
+def _generate(config: TaskConfig) -> Rows:
+    file, function = config.file(), config.generator.rpartition(":")[2]
+    spec = importlib.util.spec_from_file_location(f"gristlm_task_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        rows: Rows = getattr(module, function)(config.seed)
+        good = all(name in FILES and len(lines) for name, lines in rows.items())
+    except Exception as error:
+        raise ConfigError(f"task.generator {config.generator!r} failed: {error!r}") from error
+    if not good:
+        raise ConfigError(
+            f"task.generator {config.generator!r} returned {', '.join(map(str, rows))}; "
+            f"allowed: lists of at least one row, named {', '.join(FILES)}"
+        )
+    return rows
+
+
+def _texts(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """Yields every message's text."""
+    for row in rows:
+        for key in ("messages", "prompt", "chosen", "rejected"):
+            value = row.get(key)
+            if isinstance(value, str):
+                yield value
+            elif isinstance(value, list):
+                yield from (message["content"] for message in value)

@@ -1,0 +1,39 @@
+"""The data card: counts by axis, diversity, and a Markdown page that hostile names do not break."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+from gristlm.collect import CollectConfig, run
+from gristlm.collect.card import entropy, largest_share
+
+pytestmark = pytest.mark.extras
+
+
+def test_entropy_and_the_largest_share() -> None:
+    assert entropy([5]) == 0
+    assert entropy([3, 3, 3, 3]) == 2
+    assert entropy([1, 3]) == pytest.approx(-(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75)), abs=1e-6)
+    assert (largest_share([1, 3]), largest_share([]), entropy([])) == (0.75, 0, 0)
+
+
+def test_a_card_adds_up(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x|y<b>.txt").write_text("")
+    rows = [f"Page {n} tells of the river, the mill number {n} and its {n * 7} stones." for n in range(20)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    run(CollectConfig(sources=[str(tmp_path / "rows.jsonl"), str(tmp_path / "a")]), {}, tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    kept = report["total"]["kept"]
+    for amounts in report["by"].values():
+        assert sum(each["documents"] for each in amounts.values()) == kept["documents"]
+        assert sum(each["bytes"] for each in amounts.values()) == kept["bytes"]
+    assert report["by"]["source"]["rows.jsonl"]["words"] > 0
+    assert report["by"]["year"].keys() == {"unknown"}
+    card = (tmp_path / "out" / "data_card.md").read_text()
+    assert f"{kept['documents']:,} documents" in card
+    assert "### empty" in card
+    assert "<b>" not in card
