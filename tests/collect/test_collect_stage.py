@@ -184,7 +184,7 @@ def test_a_finished_run_is_recognised_and_other_settings_are_refused(tmp_path, f
 
 def test_a_mistake_in_the_sources_stops_before_anything_is_written(tmp_path):
     for source in (str(tmp_path / "nothing"), "https://example.org/", "python:nothing"):
-        with pytest.raises(InputError, match="source|contact"):
+        with pytest.raises(InputError, match=r"source|contact"):
             run(CollectConfig(sources=[source]), {}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
