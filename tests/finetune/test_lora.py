@@ -96,7 +96,7 @@ def test_impossible_adapters_are_refused(options, says):
 
 
 @pytest.mark.parametrize(("method", "name"), [("sft", "sft"), ("dpo", "pairs")])
-def test_the_stage_trains_adapters_and_resumes(checkpoint, data, tmp_path, method, name):
+def test_the_stage_trains_adapters(checkpoint, data, tmp_path, method, name):
     inputs = {"checkpoint": checkpoint, "data": data / f"{name}.jsonl", "heldout_data": data / f"{name}_heldout.jsonl"}
     config = FinetuneConfig(
         method=method, lora_rank=4, learning_rate=1e-2, epochs=2, global_batch_size=8, num_threads=1,

@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
-from torch.nn import functional
 
 from gristlm.model import Model
 
@@ -39,7 +38,7 @@ def score(model: Model, tokens: Sequence[int], first: int, num_likeliest: int) -
     x_SD = model.hidden_states(inputs)[0, start - 1 :]
     targets_S = torch.tensor(tokens[start:], device=model.device)
     for x, targets in zip(torch.split(x_SD, AT_ONCE), torch.split(targets_S, AT_ONCE), strict=True):
-        logprobs_SV = functional.linear(x, model.output_weight).float().log_softmax(-1)
+        logprobs_SV = model.logits(x).float().log_softmax(-1)
         chosen_S = logprobs_SV.gather(1, targets[:, None]).squeeze(1)
         likeliest = logprobs_SV.topk(min(num_likeliest, logprobs_SV.shape[1]), -1)
         for token, logprob, values, ids in zip(

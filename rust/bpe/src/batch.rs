@@ -8,6 +8,9 @@ use crate::tokenizer::{Choices, Tokenizer};
 /// About how many bytes of text a thread takes at a time.
 const UNIT_BYTES: usize = 64 << 10;
 
+/// Room is made for about as many ids at once: growing a long list bit by bit copies it again and again.
+const BYTES_PER_ID: usize = 4;
+
 /// Ids of all texts in one list, and where each text's end.
 #[derive(Default)]
 pub struct Batch {
@@ -84,6 +87,7 @@ pub fn encode(
 
 fn encode_run(tokenizer: &Tokenizer, texts: &[&str], choices: &Choices, batch: &mut Batch) -> Result<()> {
     batch.ends.reserve(texts.len());
+    batch.ids.reserve(texts.iter().map(|text| text.len()).sum::<usize>() / BYTES_PER_ID);
     for text in texts {
         tokenizer.encode(text, choices, &mut batch.ids)?;
         batch.ends.push(batch.ids.len() as i64);
