@@ -34,6 +34,8 @@ from gristlm.training.schedule import learning_rate
 from gristlm.training.spikes import Spikes
 
 END_OF_TEXT, PAD = "<|endoftext|>", "<|pad|>"
+# What the live line shows; the rest is in metrics.jsonl.
+SHOWN = ("loss", "bits_per_byte", "heldout_bits_per_byte", "lr", "tokens_per_second", "skipped_updates")
 
 
 def run(config: PretrainConfig, inputs: Mapping[str, Path], output_dir: Path) -> Manifest:
@@ -113,9 +115,9 @@ def _train(
         progress.say(f"  pretrain: going on from {newest}")
     report.begin(start)
     loader.seek(start)
-    writer, measured, done = Writer(), dict[str, float](), start
+    measured, done = dict[str, float](), start
 
-    with progress.bar("pretrain", config.steps, "steps") as bar, contextlib.closing(report):
+    with progress.bar("pretrain", config.steps, "steps") as bar, contextlib.closing(report), Writer() as writer:
         for step in range(start + 1, config.steps + 1):
             if watch.ended:
                 break
@@ -158,7 +160,7 @@ def _train(
                 figures |= measured
             report.write(step, tokens, figures)
             memory.release(step)
-            bar.update(step, **figures)
+            bar.update(step, **{name: figures[name] for name in SHOWN if name in figures})
             if step % config.checkpoint_every == 0:
                 kept = Snapshot.take(model, optim)
                 state = {"tokens": tokens, "loader": loader.state_dict(), **saved(watch, spikes)}
@@ -177,7 +179,6 @@ def _train(
                         )
                     )
 
-    writer.wait()
     measured = measured or heldout.measure(model, rows)
     counts: dict[str, object] = {"steps": done, "tokens": tokens, "parameters": shape.num_parameters(), **measured}
     if config.spike_deviations is not None:

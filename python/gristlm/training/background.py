@@ -26,6 +26,18 @@ class Writer:
         self.failures = 0
         """How often the disk refused."""
 
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Waits for what is under way, so that nothing is written after its run; another error goes first."""
+        try:
+            self.wait()
+        except Exception:
+            if kind is None:
+                raise
+            _log.exception("a checkpoint could not be written")
+
     def submit(self, work: Callable[[], object]) -> None:
         """Starts `work` after what is under way has ended.
 
