@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from gristlm.runs.report.markup import Html, details, figure, join, score, table, tag
 
 WIDTH, HEIGHT = 460.0, 250.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 12.0, 36.0
+LEFT, RIGHT, TOP, BOTTOM = 60.0, 14.0, 12.0, 36.0
+LETTER = 8.0  # the width of a bold letter, about
 MAX_POINTS = 120  # of a line; more are averaged in runs of equal length
 TABLE_ROWS = 12
 Points = Sequence[tuple[float, float]]
@@ -87,7 +88,7 @@ def dot_chart(title: str, dots: Sequence[Dot], *, y: str) -> Html:
         return Html("")
     values = [value for dot in dots for value in (dot.value, dot.low, dot.high) if value is not None]
     ticks = _ticks(min(0.0, *values), max(values), 6)
-    row, names, top = 30.0, 108.0, 8.0
+    row, names, top = 30.0, 24.0 + LETTER * max(len(_short(dot.name)) for dot in dots), 8.0
     height = top + row * len(dots) + 26
 
     def across(value: float) -> float:
@@ -199,7 +200,7 @@ def _label(x: float, y: float, value: str, anchor: str, class_: str = "tick") ->
     return tag("text", value, x=_px(x), y=_px(y), text_anchor=anchor, class_=class_)
 
 
-def _short(name: str, limit: int = 14) -> str:
+def _short(name: str, limit: int = 18) -> str:
     return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
 
