@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 # Parallel tests: as many workers as cores, torch on one thread in each.
 WORKERS ?= auto
 
-.PHONY: help setup core demo test test-browser lint format bench docs wheel clean
+.PHONY: help setup core demo test test-browser lint format bench bench-tokenizer docs wheel clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 setup: $(VENV)/.ready core ## make .venv with everything the demo and the tests need, and build the extension
 
@@ -55,6 +55,14 @@ format: setup ## format Rust and Python
 bench: setup ## us and the installed peers, side by side in one process
 	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m pytest bench --benchmark-only -p no:xdist
+
+bench-tokenizer: setup ## the tokenizer's table, written to bench/README.md
+	$(BIN)/python -m pip install --quiet --group bench
+	mkdir -p target
+	{ printf '# The tokenizer beside its peers\n\nWritten by `make bench-tokenizer`: one thread, equal results asserted before anything is timed, the best of interleaved rounds.\n\n```text\n' && \
+	  $(BIN)/gristlm bench tokenizer && printf '```\n'; } > target/bench.md
+	mv target/bench.md bench/README.md
+	cat bench/README.md
 
 docs: setup ## build the documentation into site/
 	$(BIN)/python -m pip install --quiet --group docs
