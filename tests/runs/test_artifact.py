@@ -115,3 +115,10 @@ def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
         write_atomic(tmp_path / "blocked" / "x.txt", "y")
     assert target.read_text() == "first"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blocked", "kept.txt"]
+
+
+def test_a_call_killed_while_it_began_does_not_block_the_next(tmp_path):
+    (tmp_path / ".started.json.4711.tmp").write_text('{"kind": "wo')
+    stage = artifact.begin(tmp_path, kind="words", config=Settings(), inputs={})
+    assert stage.manifest is None
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == ["started.json"]

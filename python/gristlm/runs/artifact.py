@@ -184,10 +184,12 @@ def begin(output_dir: Path, *, kind: str, config: BaseModel, inputs: Mapping[str
                 f"{previous} is not JSON: {error}; delete {output_dir} to start again"
             ) from error
         _refuse_other_work(output_dir, found, started)
-    elif any(entry.name != ".lock" for entry in output_dir.iterdir()):
-        stage.close()
-        raise ConfigError(f"{output_dir} is not empty and was not made by gristlm; choose another --output")
     else:
+        for torn in output_dir.glob(f".{STARTED}.*.tmp"):  # a call that was killed while it wrote this file
+            torn.unlink()
+        if any(entry.name != ".lock" for entry in output_dir.iterdir()):
+            stage.close()
+            raise ConfigError(f"{output_dir} is not empty and was not made by gristlm; choose another --output")
         write_json(previous, started)
     return stage
 

@@ -1,8 +1,7 @@
 //! Many texts at once, on several threads, in the order they were given.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use crate::error::Result;
+use crate::ordered::ordered;
 use crate::tokenizer::{Choices, Tokenizer};
 
 /// About how many bytes of text a thread takes at a time.
@@ -53,30 +52,11 @@ pub fn encode(
     if num_threads <= 1 || units.len() <= 1 {
         return encode_run(tokenizer, texts, choices, batch);
     }
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let unit = next.fetch_add(1, Ordering::Relaxed);
-            let Some(range) = units.get(unit) else { return done };
-            let mut part = Batch::default();
-            let result = encode_run(tokenizer, &texts[range.clone()], choices, &mut part);
-            done.push((unit, result.map(|()| part)));
-        }
-    };
-    let mut parts = std::thread::scope(|scope| {
-        let threads: Vec<_> = (1..num_threads.min(units.len())).map(|_| scope.spawn(work)).collect();
-        let mut parts = work();
-        for thread in threads {
-            match thread.join() {
-                Ok(part) => parts.extend(part),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        parts
+    let parts = ordered(units.len(), num_threads, |unit| {
+        let mut part = Batch::default();
+        encode_run(tokenizer, &texts[units[unit].clone()], choices, &mut part).map(|()| part)
     });
-    parts.sort_unstable_by_key(|(unit, _)| *unit);
-    for (_, part) in parts {
+    for part in parts {
         let part = part?;
         let before = batch.ids.len() as i64;
         batch.ids.extend_from_slice(&part.ids);

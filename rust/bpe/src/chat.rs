@@ -4,9 +4,8 @@
 //! whatever was said, and a [`Shape`] is what it then writes, with the tests on what was said that this rests on. A
 //! conversation that fails a test is not guessed at: the caller runs the template itself.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use crate::error::{Error, Result};
+use crate::ordered::ordered;
 use crate::tokenizer::{Choices, Tokenizer};
 
 /// About how many bytes of text a thread takes at a time.
@@ -138,32 +137,13 @@ pub fn prepare(
         return Err(Error::Input(format!("{} texts are given, these conversations have {at}", texts.len())));
     }
     let units = units(&chats);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let unit = next.fetch_add(1, Ordering::Relaxed);
-            let Some(range) = units.get(unit) else { return done };
-            let mut part = Chats::default();
-            let result =
-                chats[range.clone()].iter().try_for_each(|(shape, said)| one(tokenizer, shape, said, &mut part));
-            done.push((unit, result.map(|()| part)));
-        }
-    };
-    let mut parts = std::thread::scope(|scope| {
-        let threads: Vec<_> = (1..num_threads.min(units.len())).map(|_| scope.spawn(work)).collect();
-        let mut parts = work();
-        for thread in threads {
-            match thread.join() {
-                Ok(part) => parts.extend(part),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        parts
+    let parts = ordered(units.len(), num_threads, |unit| {
+        let mut part = Chats::default();
+        let run = &chats[units[unit].clone()];
+        run.iter().try_for_each(|(shape, said)| one(tokenizer, shape, said, &mut part)).map(|()| part)
     });
-    parts.sort_unstable_by_key(|(unit, _)| *unit);
     let mut all = Chats::default();
-    for (_, part) in parts {
+    for part in parts {
         let part = part?;
         let before = all.ids.len() as i64;
         all.ids.extend_from_slice(&part.ids);

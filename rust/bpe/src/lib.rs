@@ -11,6 +11,7 @@ pub mod formats;
 pub mod job;
 pub mod merge;
 pub mod normalize;
+pub mod ordered;
 pub mod pairs;
 pub mod pattern;
 pub mod pool;

@@ -7,6 +7,7 @@ own 128 MiB.
 
 from __future__ import annotations
 
+import abc
 import bz2
 import io
 import lzma
@@ -127,8 +128,9 @@ class _Guarded(io.RawIOBase):
         self._packed.close()
         super().close()
 
+    @abc.abstractmethod
     def _more(self, size: int) -> bytes:
-        raise NotImplementedError
+        """Returns at most `size` more unpacked bytes, none at the end."""
 
 
 class _Unpacked(_Guarded):

@@ -2,6 +2,7 @@
 //!
 //! Rewriting rules are idempotent: a second application changes nothing.
 
+mod bank;
 mod c4;
 mod encoding;
 mod fineweb;
