@@ -1,17 +1,20 @@
-//! What a thread remembers of the pretokens it has seen: bounded, two-way set associative, never invalidated.
+//! What a thread remembers of the pretokens it has seen: bounded, never invalidated.
+//!
+//! A pretoken has two sets of two places where it may be: the second is only looked at where the first is full, so a table is nearly full
+//! before anything is forgotten (Azar et al., "Balanced Allocations", 1994).
 //!
 //! Pretokens of at most 15 bytes are their own key (no comparison beyond two words); up to 128 bytes they are kept in
 //! an arena and compared; longer ones are merged each time. Whatever is remembered is right for ever, as a
 //! tokenizer never changes; when an arena is full its table starts again.
 //!
-//! Limit: 4 MB for short pretokens, 1 MB of table and 2 MB of bytes for longer ones, 2 MB of ids: 9 MB per thread.
+//! Limit: 4 MB for short pretokens, 2 MB of table and 4 MB of bytes for longer ones, 2 MB of ids: 12 MB per thread.
 
 use crate::prefetch::prefetch;
 use crate::tokens::hash_long;
 
 const SHORT_SETS: usize = 1 << 16;
-const LONG_SETS: usize = 1 << 14;
-const MAX_BYTES: usize = 2 << 20;
+const LONG_SETS: usize = 1 << 15;
+const MAX_BYTES: usize = 4 << 20;
 const MAX_IDS: usize = 1 << 19;
 /// The longest pretoken that is remembered, in bytes.
 pub const LONGEST: usize = 128;
@@ -49,6 +52,25 @@ fn short_set(hash: u64) -> usize {
     (hash >> 40) as usize & (SHORT_SETS - 1)
 }
 
+#[inline]
+fn second_short_set(hash: u64) -> usize {
+    (hash >> 20) as usize & (SHORT_SETS - 1)
+}
+
+#[inline]
+fn long_sets(hash: u64) -> [usize; 2] {
+    [(hash >> 20) as usize & (LONG_SETS - 1), (hash >> 40) as usize & (LONG_SETS - 1)]
+}
+
+/// Puts `slot` into the first of the two sets with a free place; where there is none, the older of the first is forgotten.
+fn put(table: &mut [[Slot; 2]], sets: [usize; 2], slot: Slot) {
+    let is_full = |set: &[Slot; 2]| set[1][3] != 0;
+    let full = is_full(&table[sets[0]]) && !is_full(&table[sets[1]]);
+    let set = &mut table[sets[usize::from(full)]];
+    set[1] = set[0];
+    set[0] = slot;
+}
+
 impl Cache {
     /// Asks the processor to bring the place of a short pretoken near.
     #[inline]
@@ -63,7 +85,18 @@ impl Cache {
     /// Without a branch on which of the two places it is in: no processor could guess that.
     #[inline(always)]
     pub fn get_short(&self, key: [u64; 2], hash: u64) -> Option<Found<'_>> {
-        let set = self.short.get(short_set(hash))?;
+        self.in_short_set(key, short_set(hash))
+    }
+
+    /// The same where [`Cache::get_short`] has not found it.
+    #[inline]
+    pub fn get_short_again(&self, key: [u64; 2], hash: u64) -> Option<Found<'_>> {
+        self.in_short_set(key, second_short_set(hash))
+    }
+
+    #[inline(always)]
+    fn in_short_set(&self, key: [u64; 2], set: usize) -> Option<Found<'_>> {
+        let set = self.short.get(set)?;
         let misses = |slot: &Slot| (slot[0] ^ key[0]) | (slot[1] ^ key[1]);
         let slot = &set[usize::from(misses(&set[0]) != 0)];
         if misses(slot) != 0 {
@@ -76,8 +109,8 @@ impl Cache {
     #[inline]
     pub fn get_long(&self, bytes: &[u8]) -> Option<Found<'_>> {
         let hash = hash_long(bytes);
-        let set = self.long.get((hash >> 20) as usize & (LONG_SETS - 1))?;
-        let slot = set.iter().find(|slot| slot[0] == hash && slot[3] != 0)?;
+        let [first, second] = long_sets(hash).map(|set| self.long.get(set).map(<[Slot; 2]>::as_slice).unwrap_or_default());
+        let slot = first.iter().chain(second).find(|slot| slot[0] == hash && slot[3] != 0)?;
         let (start, length) = (slot[1] as u32 as usize, (slot[1] >> 32) as usize);
         if self.bytes.get(start..start + length)? != bytes {
             return None;
@@ -100,9 +133,7 @@ impl Cache {
             self.short = vec![[[0; 4]; 2]; SHORT_SETS];
         }
         let [a, b] = self.pack(ids);
-        let set = &mut self.short[short_set(hash)];
-        set[1] = set[0];
-        set[0] = [key[0], key[1], a, b];
+        put(&mut self.short, [short_set(hash), second_short_set(hash)], [key[0], key[1], a, b]);
     }
 
     /// Remembers the ids of a longer pretoken of at most [`LONGEST`] bytes.
@@ -121,9 +152,7 @@ impl Cache {
         if self.long.is_empty() {
             return; // packing the ids started everything again
         }
-        let set = &mut self.long[(hash >> 20) as usize & (LONG_SETS - 1)];
-        set[1] = set[0];
-        set[0] = [hash, place, a, b];
+        put(&mut self.long, long_sets(hash), [hash, place, a, b]);
     }
 
     fn pack(&mut self, ids: &[u32]) -> [u64; 2] {

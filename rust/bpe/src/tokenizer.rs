@@ -240,6 +240,9 @@ impl Tokenizer {
         scratch: &mut Scratch,
         out: &mut Vec<u32>,
     ) {
+        if let Some(found) = cache.get_short_again(key, hash) {
+            return append(&found, out);
+        }
         let from = out.len();
         self.look_up_or_merge(pretoken, self.index.get_short(key, hash), scratch, out);
         cache.put_short(key, hash, &out[from..]);
