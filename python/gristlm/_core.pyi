@@ -253,13 +253,13 @@ class RowLoader:
     def __new__(
         cls,
         stores: Sequence[TokenStore],
-        weights: Sequence[float],
+        epochs: Sequence[int | None],
+        phases: Sequence[tuple[int, Sequence[float]]],
         seq_len: int,
         batch_size: int,
         seed: int,
         rank: int,
         world_size: int,
-        epochs: int | None,
     ) -> Self: ...
     @property
     def step(self) -> int: ...

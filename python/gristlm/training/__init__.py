@@ -32,6 +32,7 @@ _MODULES = (
     "schedule",
     "sinks",
     "spikes",
+    "torch_dataset",
 )
 
 

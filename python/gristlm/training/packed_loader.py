@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import operator
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypedDict, cast
 
@@ -35,6 +36,9 @@ class OpenDataset(Protocol):
 
 
 Source: TypeAlias = str | os.PathLike[str] | OpenDataset
+Weight: TypeAlias = float | Sequence[tuple[int, float]]
+"""A share of tokens; or shares from steps on, such as [(0, 0.1), (8000, 0.4)], held until the next."""
+Epochs: TypeAlias = int | None | Mapping[Source, int | None]
 
 
 class LoaderState(TypedDict):
@@ -83,36 +87,39 @@ class PackedLoader:
     less than one row per source and what fills up the last batch. With `epochs=None` an epoch's end is filled with the
     next epoch's beginning; each epoch has an order of its own.
 
+    Weights may change at steps; each source goes on where it was, so no token is lost by that either.
+
     A document comes within one window (at most `max_delay_rows` rows of its source) of its place in the keyed order.
     """
 
     def __init__(
         self,
-        sources: Mapping[Source, float] | Source,
+        sources: Mapping[Source, Weight] | Source,
         *,
         seq_len: int,
         batch_size: int,
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        epochs: int | None = None,
+        epochs: Epochs = None,
     ) -> None:
         """Opens the sources: milliseconds, and beyond 65,536 sequences 0.2 microseconds of CPU for each.
 
         Args:
-            sources: {path or open dataset: weight}; or one of them alone. Their order is part of the order of rows.
+            sources: {path or open dataset: weight}; or one of them alone. Their order is part of the order of rows. A
+                weight may be a schedule, [(step, weight), …] from step 0 on; 0 there: none of it for the time being.
             seq_len: tokens per row.
             batch_size: rows per rank; the global batch is `batch_size * world_size` rows.
             seed: names the order.
             rank: which part of each global batch this loader yields.
             world_size: number of ranks.
-            epochs: passes over each source; None loops forever.
+            epochs: passes over each source, None loops forever; or {source: passes} for those that have a limit.
 
         Raises:
             InputError: no source or one without tokens, a weight that is not positive and finite, an impossible number.
             MissingArtifactError, DamagedArtifactError, FormatError: as `TokenDataset`.
         """
-        weights = dict(sources) if isinstance(sources, Mapping) else {sources: 1.0}
+        weights: dict[Source, Weight] = dict(sources) if isinstance(sources, Mapping) else {sources: 1.0}
         if not weights:
             raise InputError("no source is given; give at least one dataset and its weight")
         self._paths = [_path_of(source) for source in weights]
@@ -121,17 +128,18 @@ class PackedLoader:
         self._batch_size = _number("batch_size", batch_size)
         self._world_size = _number("world_size", world_size)
         self._seed = operator.index(seed)
-        self._epochs = None if epochs is None else _number("epochs", epochs, 2**63)
-        self._sources = _fingerprint(self._stores, [_weight(weight) for weight in weights.values()])
+        self._epochs = _epochs_of(epochs, list(weights))
+        self._phases = _phases_of(list(weights.values()))
+        self._sources = _fingerprint(self._stores, self._phases, self._epochs)
         self._rows = _core.RowLoader(
             self._stores,
-            [_weight(weight) for weight in weights.values()],
+            self._epochs,
+            self._phases,
             self._seq_len,
             self._batch_size,
             self._seed % 2**64,
             _number("rank", rank, least=0),
             self._world_size,
-            self._epochs,
         )
 
     def __iter__(self) -> Iterator[Batch]:
@@ -157,7 +165,9 @@ class PackedLoader:
     @property
     def num_steps(self) -> int | None:
         """Steps in all epochs; None when there is no end."""
-        return None if self._epochs is None else self._rows.num_steps
+        last = self._phases[-1][1]
+        endless = any(epochs is None and weight for epochs, weight in zip(self._epochs, last, strict=True))
+        return None if endless else self._rows.num_steps
 
     @property
     def max_delay_rows(self) -> list[int]:
@@ -184,7 +194,7 @@ class PackedLoader:
             "global_batch_size": self._batch_size * self._world_size,
             "seq_len": self._seq_len,
             "seed": self._seed,
-            "epochs": self._epochs,
+            "epochs": self._epochs[0] if len(set(self._epochs)) == 1 else None,
             "sources": self._sources,
         }
 
@@ -205,9 +215,14 @@ class PackedLoader:
             raise InputError(
                 "the loader's state was taken with other datasets or weights, or in another order; give the same"
             )
-        for key, value in (("seq_len", self._seq_len), ("seed", self._seed), ("epochs", self._epochs)):
+        for key, value in (("seq_len", self._seq_len), ("seed", self._seed), ("epochs", own["epochs"])):
             if state[key] != value:
                 raise InputError(f"the loader's state was taken with {key}={state[key]}, not {value}; give the same")
+        if len(self._phases) > 1 and state["global_batch_size"] != own["global_batch_size"]:
+            raise InputError(
+                f"the loader's state was taken with {state['global_batch_size']} rows per step, not "
+                f"{own['global_batch_size']}; the weights change at steps, so give the same"
+            )
         rows = _number("step", state["step"], 2**63, 0) * _number("global_batch_size", state["global_batch_size"])
         step, inside = divmod(rows, own["global_batch_size"])
         if inside:
@@ -239,11 +254,44 @@ def _store_of(source: Source) -> _core.TokenStore:
     return _core.TokenStore(source) if isinstance(source, str | os.PathLike) else source.store
 
 
-def _weight(weight: float) -> float:
+def _weight(weight: object) -> float:
     try:
-        return float(weight)
+        return float(cast("float", weight))
     except (TypeError, ValueError) as error:
         raise InputError(f"a weight is {weight!r}; give a number above 0") from error
+
+
+def _phases_of(weights: list[Weight]) -> list[tuple[int, list[float]]]:
+    """Returns the weights of all sources from each step on at which one of them changes."""
+    schedules: list[list[tuple[int, float]]] = []
+    for weight in weights:
+        if isinstance(weight, str | bytes) or not isinstance(weight, Sequence):
+            value = _weight(weight)
+            if value == 0:
+                raise InputError("a weight is 0; leave sources you do not want out")
+            schedules.append([(0, value)])
+            continue
+        try:
+            steps = [(_number("a step of a weight", step, 2**62, 0), _weight(value)) for step, value in weight]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"a weight is {weight!r}; a schedule is [(step, weight), …]") from error
+        if not steps or steps[0][0] != 0 or any(one[0] >= other[0] for one, other in itertools.pairwise(steps)):
+            raise InputError(f"a weight is {weight!r}; a schedule begins at step 0 and its steps rise")
+        schedules.append(steps)
+    changes = sorted({step for schedule in schedules for step, _ in schedule})
+    return [
+        (change, [next(value for step, value in reversed(schedule) if step <= change) for schedule in schedules])
+        for change in changes
+    ]
+
+
+def _epochs_of(epochs: Epochs, sources: list[Source]) -> list[int | None]:
+    if not isinstance(epochs, Mapping):
+        return [None if epochs is None else _number("epochs", epochs, 2**63)] * len(sources)
+    if unknown := [source for source in epochs if source not in sources]:
+        raise InputError(f"epochs names {unknown[0]!r}, which is no source; give the keys of sources")
+    limits = [epochs.get(source) for source in sources]
+    return [None if limit is None else _number("epochs", limit, 2**63) for limit in limits]
 
 
 def _number(name: str, value: object, limit: int = 2**31, least: int = 1) -> int:
@@ -256,6 +304,12 @@ def _number(name: str, value: object, limit: int = 2**31, least: int = 1) -> int
     return number
 
 
-def _fingerprint(stores: list[_core.TokenStore], weights: list[float]) -> str:
-    text = " ".join(f"{store.fingerprint}:{weight.hex()}" for store, weight in zip(stores, weights, strict=True))
+def _fingerprint(
+    stores: list[_core.TokenStore], phases: list[tuple[int, list[float]]], epochs: list[int | None]
+) -> str:
+    text = " ".join(f"{store.fingerprint}:{weight.hex()}" for store, weight in zip(stores, phases[0][1], strict=True))
+    for step, weights in phases[1:]:
+        text += f" {step}@" + ",".join(weight.hex() for weight in weights)
+    if len(set(epochs)) > 1:
+        text += f" epochs {epochs}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]

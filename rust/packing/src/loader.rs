@@ -6,8 +6,8 @@ use std::thread;
 
 use crate::batch::Batch;
 use crate::error::{PackingError, Result, thread_failed};
-use crate::mixture::Mixture;
 use crate::permutation::key;
+use crate::schedule::{Phase, Schedule};
 use crate::source::{Epoch, Source, Window};
 use crate::store::TokenStore;
 
@@ -62,11 +62,11 @@ impl Geometry {
     }
 }
 
-/// The whole order: a pure function of the datasets, the weights, the seed and `seq_len`.
+/// The whole order: a pure function of the datasets, the phases of weights, the seed and `seq_len`.
 #[derive(Debug)]
 struct Order {
     sources: Vec<Source>,
-    mixture: Mixture,
+    mixture: Schedule,
     geometry: Geometry,
 }
 
@@ -146,22 +146,21 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Mixes `sources` (a dataset and its weight each) over `epochs` (`None`: without end).
+    /// Mixes `sources` (a dataset and its epochs each, `None`: without end) by `phases`: from a step on, a weight each.
     ///
     /// # Errors
     /// `Input` when a number is impossible, a weight is not positive or a dataset is empty.
     pub fn new(
-        sources: Vec<(Arc<TokenStore>, f64)>,
+        sources: Vec<(Arc<TokenStore>, Option<u64>)>,
+        phases: Vec<(u64, Vec<f64>)>,
         geometry: Geometry,
         seed: u64,
-        epochs: Option<u64>,
     ) -> Result<Self> {
         geometry.check()?;
-        if epochs == Some(0) {
+        if sources.iter().any(|(_, epochs)| *epochs == Some(0)) {
             return Err(PackingError::Input("epochs is 0; give 1 or more, or None for no end".into()));
         }
-        let weights: Vec<f64> = sources.iter().map(|(_, weight)| *weight).collect();
-        let open = |(number, (store, _)): (usize, (Arc<TokenStore>, f64))| {
+        let open = |(number, (store, epochs)): (usize, (Arc<TokenStore>, Option<u64>))| {
             Source::new(store, key(&[seed, SOURCE, number as u64]), geometry.seq_len, epochs).map_err(|error| {
                 match error {
                     PackingError::Input(reason) => PackingError::Input(format!("source {number}: {reason}")),
@@ -171,7 +170,13 @@ impl Loader {
         };
         let sources = sources.into_iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
         let limits: Vec<u64> = sources.iter().map(Source::num_rows).collect();
-        let mixture = Mixture::new(&weights, &limits, key(&[seed, MIXTURE]))?;
+        let in_rows = |(step, weights): (u64, Vec<f64>)| {
+            let too_far = || PackingError::Input(format!("a phase begins at step {step}; that is beyond all rows"));
+            let first_row = step.checked_mul(geometry.global_rows()).ok_or_else(too_far)?;
+            Ok(Phase { first_row, weights })
+        };
+        let phases = phases.into_iter().map(in_rows).collect::<Result<Vec<_>>>()?;
+        let mixture = Schedule::new(&phases, &limits, key(&[seed, MIXTURE]))?;
         Ok(Self { order: Arc::new(Order { sources, mixture, geometry }), step: 0, ahead: None })
     }
 

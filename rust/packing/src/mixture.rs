@@ -27,6 +27,13 @@ pub struct Place {
     counts: Vec<u64>,
 }
 
+impl Place {
+    /// For each source, how many of its rows came before.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+}
+
 impl Mixture {
     /// Mixes sources by `weights` (any positive numbers); source `s` has `limits[s]` rows.
     ///

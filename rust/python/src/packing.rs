@@ -188,17 +188,17 @@ impl RowLoader {
     fn new(
         py: Python<'_>,
         stores: Vec<PyRef<'_, TokenStore>>,
-        weights: Vec<f64>,
+        epochs: Vec<Option<u64>>,
+        phases: Vec<(u64, Vec<f64>)>,
         seq_len: u32,
         batch_size: u32,
         seed: u64,
         rank: u32,
         world_size: u32,
-        epochs: Option<u64>,
     ) -> PyResult<Self> {
-        let sources: Vec<_> = stores.iter().map(|store| Arc::clone(&store.0)).zip(weights).collect();
+        let sources: Vec<_> = stores.iter().map(|store| Arc::clone(&store.0)).zip(epochs).collect();
         let geometry = Geometry { seq_len, batch_size, rank, world_size };
-        let loader = py.detach(|| Loader::new(sources, geometry, seed, epochs)).map_err(raise)?;
+        let loader = py.detach(|| Loader::new(sources, phases, geometry, seed)).map_err(raise)?;
         Ok(Self { loader: Mutex::new(loader), shape: [batch_size as usize, seq_len as usize] })
     }
 
