@@ -3,13 +3,14 @@
 //! A pretoken has two sets of two places where it may be: the second is only looked at where the first is full, so a table is nearly full
 //! before anything is forgotten (Azar et al., "Balanced Allocations", 1994).
 //!
-//! Pretokens of at most 15 bytes are their own key (no comparison beyond two words); up to 128 bytes they are kept in
+//! Pretokens of at most 15 bytes are their own key (no comparison beyond two words); up to 256 bytes they are kept in
 //! an arena and compared; longer ones are merged each time. Whatever is remembered is right for ever, as a
 //! tokenizer never changes; when an arena is full its table starts again.
 //!
 //! Limit: 4 MB for short pretokens, 2 MB of table and 4 MB of bytes for longer ones, 2 MB of ids: 12 MB per thread.
 
 use crate::prefetch::prefetch;
+use crate::table::{Set, Table};
 use crate::tokens::hash_long;
 
 const SHORT_SETS: usize = 1 << 16;
@@ -17,7 +18,7 @@ const LONG_SETS: usize = 1 << 15;
 const MAX_BYTES: usize = 4 << 20;
 const MAX_IDS: usize = 1 << 19;
 /// The longest pretoken that is remembered, in bytes.
-pub const LONGEST: usize = 128;
+pub const LONGEST: usize = 256;
 
 /// Short: two words of key. Long: the hash, and where the bytes are.
 /// Then the ids: up to three in place, else the first is their place in the arena; and how many.
@@ -26,10 +27,12 @@ type Slot = [u64; 4];
 /// The memory of one thread.
 #[derive(Default)]
 pub struct Cache {
-    short: Vec<[Slot; 2]>,
-    long: Vec<[Slot; 2]>,
+    short: Table,
+    long: Table,
     bytes: Vec<u8>,
     ids: Vec<u32>,
+    /// How many times something new was put.
+    count: usize,
 }
 
 /// The ids of a remembered pretoken.
@@ -63,19 +66,20 @@ fn long_sets(hash: u64) -> [usize; 2] {
 }
 
 /// Puts `slot` into the first of the two sets with a free place; where there is none, the older of the first is forgotten.
-fn put(table: &mut [[Slot; 2]], sets: [usize; 2], slot: Slot) {
-    let is_full = |set: &[Slot; 2]| set[1][3] != 0;
-    let full = is_full(&table[sets[0]]) && !is_full(&table[sets[1]]);
-    let set = &mut table[sets[usize::from(full)]];
-    set[1] = set[0];
-    set[0] = slot;
+fn put(table: &mut [Set], sets: [usize; 2], slot: Slot) {
+    let is_full = |set: usize| table.get(set).is_some_and(|set| set[1][3] != 0);
+    let full = is_full(sets[0]) && !is_full(sets[1]);
+    if let Some(set) = table.get_mut(sets[usize::from(full)]) {
+        set[1] = set[0];
+        set[0] = slot;
+    }
 }
 
 impl Cache {
     /// Asks the processor to bring the place of a short pretoken near.
     #[inline]
     pub fn prefetch_short(&self, hash: u64) {
-        if let Some(set) = self.short.get(short_set(hash)) {
+        if let Some(set) = self.short.get().get(short_set(hash)) {
             prefetch(set);
         }
     }
@@ -96,7 +100,7 @@ impl Cache {
 
     #[inline(always)]
     fn in_short_set(&self, key: [u64; 2], set: usize) -> Option<Found<'_>> {
-        let set = self.short.get(set)?;
+        let set = self.short.get().get(set)?;
         let misses = |slot: &Slot| (slot[0] ^ key[0]) | (slot[1] ^ key[1]);
         let slot = &set[usize::from(misses(&set[0]) != 0)];
         if misses(slot) != 0 {
@@ -109,7 +113,8 @@ impl Cache {
     #[inline]
     pub fn get_long(&self, bytes: &[u8]) -> Option<Found<'_>> {
         let hash = hash_long(bytes);
-        let [first, second] = long_sets(hash).map(|set| self.long.get(set).map(<[Slot; 2]>::as_slice).unwrap_or_default());
+        let [first, second] =
+            long_sets(hash).map(|set| self.long.get().get(set).map(Set::as_slice).unwrap_or_default());
         let slot = first.iter().chain(second).find(|slot| slot[0] == hash && slot[3] != 0)?;
         let (start, length) = (slot[1] as u32 as usize, (slot[1] >> 32) as usize);
         if self.bytes.get(start..start + length)? != bytes {
@@ -129,11 +134,9 @@ impl Cache {
 
     /// Remembers the ids of a short pretoken.
     pub fn put_short(&mut self, key: [u64; 2], hash: u64, ids: &[u32]) {
-        if self.short.is_empty() {
-            self.short = vec![[[0; 4]; 2]; SHORT_SETS];
-        }
+        self.short.make(SHORT_SETS);
         let [a, b] = self.pack(ids);
-        put(&mut self.short, [short_set(hash), second_short_set(hash)], [key[0], key[1], a, b]);
+        put(self.short.get_mut(), [short_set(hash), second_short_set(hash)], [key[0], key[1], a, b]);
     }
 
     /// Remembers the ids of a longer pretoken of at most [`LONGEST`] bytes.
@@ -142,20 +145,22 @@ impl Cache {
             self.long.clear();
             self.bytes.clear();
         }
-        if self.long.is_empty() {
-            self.long = vec![[[0; 4]; 2]; LONG_SETS];
-        }
+        self.long.make(LONG_SETS);
         let [a, b] = self.pack(ids);
         let hash = hash_long(bytes);
         let place = self.bytes.len() as u64 | (bytes.len() as u64) << 32;
         self.bytes.extend_from_slice(bytes);
-        if self.long.is_empty() {
-            return; // packing the ids started everything again
-        }
-        put(&mut self.long, long_sets(hash), [hash, place, a, b]);
+        put(self.long.get_mut(), long_sets(hash), [hash, place, a, b]);
+    }
+
+    /// How many times something was remembered.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     fn pack(&mut self, ids: &[u32]) -> [u64; 2] {
+        self.count += 1;
         let count = (ids.len() as u64) << 32;
         let id = |i: usize| u64::from(ids.get(i).copied().unwrap_or(0));
         if ids.len() <= 3 {
@@ -165,7 +170,7 @@ impl Cache {
             self.ids.clear();
             self.bytes.clear();
             self.long.clear();
-            self.short.fill([[0; 4]; 2]);
+            self.short.clear();
         }
         let place = self.ids.len() as u64;
         self.ids.extend_from_slice(ids);

@@ -20,6 +20,7 @@ pub mod special;
 pub mod split;
 pub mod stop;
 pub mod symbols;
+mod table;
 pub mod tokenizer;
 pub mod tokens;
 pub mod train;

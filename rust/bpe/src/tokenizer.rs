@@ -282,6 +282,8 @@ impl Tokenizer {
         let mut ends = Ends::new();
         let mut keys = [Key::default(); Ends::ROOM];
         let mut few = [0; 3 * Ends::ROOM];
+        // While much is new, the vocabulary will be asked too.
+        let mut missed = false;
         while start < until {
             ends.clear();
             let mut next = start;
@@ -294,11 +296,15 @@ impl Tokenizer {
                     key.words = short_key(bytes, from, end - from);
                     key.hash = hash_short(key.words);
                     cache.prefetch_short(key.hash);
+                    if missed {
+                        self.index.prefetch_short(key.hash);
+                    }
                 }
                 from = end;
             }
             // Most pretokens are few ids, which are all written and then counted: no branch on how many they are.
             let mut count = 0;
+            let remembered = cache.count();
             for (key, &end) in keys.iter().zip(ends.get()) {
                 if end - start <= SHORT
                     && let Some(Found::Few(three, more)) = cache.get_short(key.words, key.hash)
@@ -315,6 +321,7 @@ impl Tokenizer {
                 start = end;
             }
             out.extend_from_slice(&few[..count]);
+            missed = cache.count() != remembered;
         }
         start
     }

@@ -5,6 +5,7 @@ use std::hash::Hasher;
 use rustc_hash::FxHasher;
 
 use crate::error::{Error, Result};
+use crate::prefetch::prefetch;
 
 /// The highest id a vocabulary may use: 2²⁴ − 1, so that a hostile file cannot ask for unbounded memory.
 pub const MAX_ID: u32 = (1 << 24) - 1;
@@ -163,6 +164,14 @@ impl TokenIndex {
             }
         }
         Ok(index)
+    }
+
+    /// Asks the processor to bring the place of a short key near.
+    #[inline]
+    pub fn prefetch_short(&self, hash: u64) {
+        if let Some(slot) = self.short.get(hash as usize & (self.short.len() - 1)) {
+            prefetch(slot);
+        }
     }
 
     /// The id of the token with this short key; `hash` is [`hash_short`] of it.
