@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from gristlm import finetune
+from gristlm.chat_formats import Conversation, Labelled, Pair, detect, parse
 from gristlm.errors import FormatError, InputError, MissingArtifactError
-from gristlm.finetune.formats import Conversation, Labelled, Pair, detect, parse
 
 USER, ASSISTANT = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}
 OTHER = {"role": "assistant", "content": "B"}

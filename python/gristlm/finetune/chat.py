@@ -22,9 +22,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gristlm.chat_formats import Conversation, Message, Tools
 from gristlm.errors import InputError
 from gristlm.finetune.environment import GENERATED_OFFSET, can_trace, render_traced
-from gristlm.finetune.formats import Conversation, Message, Tools
 from gristlm.finetune.symbolic import Inspected, Probe
 from gristlm.finetune.traced import PLAIN, TEMPLATE, Traced, message_mark, runs
 from gristlm.training.chat_prompt import ChatTemplate

@@ -77,7 +77,7 @@ class FinetuneConfig(StageConfig):
     template: str | None = None
     """chatml, llama3, qwen3, mistral or a Jinja text; none: the checkpoint's, else the one of its special tokens."""
     format: str | None = None
-    """The data's format (`gristlm.finetune.formats`); none detects it."""
+    """The data's format (`gristlm.chat_formats`); none detects it."""
     strict: bool = False
     """Stop at the first row that cannot be trained on; otherwise name such rows, leave them out and count them."""
     evaluate_every: int | None = Field(default=None, ge=1)

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+from gristlm.chat_formats import FORMATS, Example, detect, parse
 from gristlm.errors import FormatError, InputError, MissingArtifactError, StorageError, missing_extra
-from gristlm.finetune.formats import FORMATS, Example, detect, parse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read(path: Path | str, *, format: str | None = None, strict: bool = True) ->
     Args:
         path: `.jsonl`, `.json` (an array, or one object per line) or `.parquet`; `.gz` and `.zst` may follow the
             first two.
-        format: one of `formats.FORMATS`; None takes the format of the first row, and the others must be in the same.
+        format: one of `chat_formats.FORMATS`; None takes the format of the first row, and the others must be in the same.
         strict: raise at the first row that cannot be used; otherwise leave it out.
 
     Raises:

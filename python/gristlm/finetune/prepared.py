@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gristlm import _core
+from gristlm.chat_formats import Conversation, Labelled, Pair, Ranking, parse
 from gristlm.errors import InputError
 from gristlm.finetune.chat import Chat, ChatTokenizer, Piece
 from gristlm.finetune.data import Skipped, reasons
-from gristlm.finetune.formats import Conversation, Labelled, Pair, Ranking, parse
 from gristlm.finetune.packing import PackedRow, best_fit, row
 from gristlm.finetune.shapes import Shapes
 from gristlm.finetune.templates import choose
@@ -124,7 +124,7 @@ def prepare(
     """Returns conversations as token ids with the assistant's tokens marked, or packed into rows.
 
     Args:
-        rows: objects in any format of `formats.py` that holds a conversation, or `Conversation`s.
+        rows: objects in any format of `gristlm.chat_formats` that holds a conversation, or `Conversation`s.
         tokenizer: a `gristlm.Tokenizer`.
         template: "chatml", "llama3", "qwen3", "mistral", a Jinja text; None takes the named one that the tokenizer's
             special tokens belong to.

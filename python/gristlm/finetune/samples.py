@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
+from gristlm.chat_formats import Conversation, Labelled, Message, Pair, Ranking
 from gristlm.finetune.chat import Chat
 from gristlm.finetune.config import FinetuneConfig
 from gristlm.finetune.data import Rows
-from gristlm.finetune.formats import Conversation, Labelled, Message, Pair, Ranking
 from gristlm.finetune.lora import Lora
 from gristlm.model import Model
 from gristlm.runs.files import write_atomic

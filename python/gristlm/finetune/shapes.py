@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gristlm import _core
+from gristlm.chat_formats import Conversation, Message
 from gristlm.errors import InputError
 from gristlm.finetune.chat import Chat, Piece
-from gristlm.finetune.formats import Conversation, Message
 from gristlm.finetune.symbolic import Guard, Inspected, Probe, Strips
 
 _MOST = 10_000  # shapes to keep: conversations of ever other shapes must not fill the memory

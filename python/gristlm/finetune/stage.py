@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gristlm.chat_formats import Conversation, Labelled, Pair, Ranking
 from gristlm.errors import ConfigError, FormatError, InputError, MissingArtifactError
 from gristlm.finetune import preference, sft
 from gristlm.finetune.chat import Chat, ChatTokenizer
 from gristlm.finetune.config import FinetuneConfig
 from gristlm.finetune.data import Rows, read, reasons
-from gristlm.finetune.formats import Conversation, Labelled, Pair, Ranking
 from gristlm.finetune.lora import inject
 from gristlm.finetune.preference import Answers
 from gristlm.finetune.prepared import Prepared, prepare_with
@@ -42,7 +42,7 @@ def run(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path) ->
 
     Args:
         config: the settings; `method` says whether conversations or preferences are learnt.
-        inputs: `checkpoint`, a model directory with its tokenizer; `data`, a file of rows (`formats.py`);
+        inputs: `checkpoint`, a model directory with its tokenizer; `data`, a file of rows (`gristlm.chat_formats`);
             `heldout_data`, another (optional), to measure on before and after.
         output_dir: the directory to write; what an earlier, cut-off call left there is gone on with.
 

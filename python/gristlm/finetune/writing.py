@@ -1,4 +1,4 @@
-"""Examples written in any of the formats of `formats.py`; what is written reads back as the same example."""
+"""Examples written in any of the formats of `gristlm.chat_formats`; what is written reads back as the same example."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from gristlm.chat_formats import FORMATS, Conversation, Example, Labelled, Message, Pair, Ranking, Tools
 from gristlm.errors import InputError, missing_extra
-from gristlm.finetune.formats import FORMATS, Conversation, Example, Labelled, Message, Pair, Ranking, Tools
 from gristlm.runs.files import write_atomic
 
 _Row = dict[str, object]
@@ -20,7 +20,7 @@ def write(path: Path | str, examples: Iterable[Example], *, format: str) -> int:
     Args:
         path: `.jsonl`, `.jsonl.gz`, `.jsonl.zst`, `.json` (an array) or `.parquet`.
         examples: what to write, as `read` gives it.
-        format: one of `formats.FORMATS`.
+        format: one of `chat_formats.FORMATS`.
 
     Raises:
         InputError: an example cannot be said in that format (names it), or the file's name has another ending.
