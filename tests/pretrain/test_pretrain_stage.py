@@ -11,28 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_runs import SETTINGS, assert_same_end, config
 
 from gristlm.errors import ConfigError, TrainingError
 from gristlm.model import Model, ModelConfig
-from gristlm.pretrain import PretrainConfig, loop, run
+from gristlm.pretrain import loop, run
 from gristlm.training import MetricsLog, checkpoint
-
-SETTINGS: dict[str, object] = {
-    "model": {"num_layers": 2, "d_model": 32, "num_heads": 2, "max_seq_len": 64},
-    "steps": 8,
-    "global_batch_size": 4,
-    "seq_len": 64,
-    "warmup_steps": 2,
-    "checkpoint_every": 2,
-    "evaluate_every": 4,
-    "evaluate_batches": 2,
-    "num_threads": 1,
-    "seed": 3,
-}
-
-
-def config(**changes: object) -> PretrainConfig:
-    return PretrainConfig.model_validate({**SETTINGS, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +24,6 @@ def uncut(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     output = tmp_path_factory.mktemp("uncut") / "pretrain"
     run(config(), inputs, output)
     return output
-
-
-def assert_same_end(ours: Path, theirs: Path) -> None:
-    for name in ("final/model.safetensors", "checkpoints/step-00000008/train_state/optimizer.safetensors"):
-        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
-    keep = ("step", "loss", "bits_per_byte", "lr", "grad_norm", "tokens", "heldout_loss")
-    lines = [[{key: line.get(key) for key in keep} for line in MetricsLog(path).read()] for path in (ours, theirs)]
-    assert lines[0] == lines[1]
 
 
 def test_what_it_leaves(uncut: Path, inputs: dict[str, Path]) -> None:

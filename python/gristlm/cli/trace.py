@@ -55,14 +55,9 @@ def bar_steps(steps: int, bar: progress.Bar) -> Iterator[int]:
 
 def batches(run: Path) -> tuple[BatchAt, int]:
     """Returns what makes a step's batch again, and how many steps pretraining has; the step is numbered from 1."""
-    from gristlm.training import PackedLoader
+    from gristlm.pretrain import PretrainConfig
+    from gristlm.pretrain.data import open_loader
 
-    stage = run / "pretrain"
-    config = artifact.started_config(stage)
-    loader = PackedLoader(
-        {run / "tokens" / "train": 1.0},
-        seq_len=int(str(config["seq_len"])),
-        batch_size=int(str(config["global_batch_size"])),
-        seed=int(str(config["seed"])),
-    )
-    return (lambda step: loader.batch(step - 1)), int(str(config["steps"]))
+    config = PretrainConfig.model_validate(artifact.started_config(run / "pretrain"))
+    loader = open_loader(config, run / "tokens")
+    return (lambda step: loader.batch(step - 1)), config.steps

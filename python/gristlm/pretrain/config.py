@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from gristlm.model.config import ModelConfig
 from gristlm.runs.config import StageConfig
+
+OWN = "tokens"
+"""What a mixture calls the run's own tokens."""
+Share = Annotated[float, Field(gt=0)] | tuple[tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0)]], ...]
 
 
 class PretrainConfig(StageConfig):
@@ -24,6 +29,11 @@ class PretrainConfig(StageConfig):
     change the result."""
     seq_len: int = Field(default=256, ge=2, le=2**20)
     """Tokens per row; at most the model's max_seq_len."""
+    mixture: dict[str, Share] = Field(default_factory=dict)
+    """Shares of tokens: `tokens` is the run's own, any other key the folder of another tokens artifact, made with the
+    same tokenizer. A share may change at steps: [[0, 0.1], [8000, 0.4]]. Empty: the run's own alone."""
+    max_epochs: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """The most passes over a member of the mixture; the others then take its share. Not named: no limit."""
     learning_rate: float = Field(default=4e-3, gt=0, le=10)
     """Peak learning rate."""
     warmup_steps: int = Field(default=30, ge=0)
@@ -51,12 +61,17 @@ class PretrainConfig(StageConfig):
     """Steps between measurements on the held-out documents; there is always one after the last step."""
     evaluate_batches: int = Field(default=8, ge=1)
     """Batches of held-out rows per measurement, always the same ones."""
+    questions: Path | None = None
+    """A JSONL file of cloze and multiple-choice rows, answered at each measurement; see gristlm.pretrain.questions."""
     keep_best: bool = False
     """The checkpoint with the lowest held-out loss is kept beside the last ones."""
     patience: int | None = Field(default=None, ge=1)
     """Training ends after so many measurements without a lower held-out loss; none: never early."""
     spike_deviations: float | None = Field(default=None, gt=0)
     """An update whose loss is so many standard deviations above the last 32 is left out and counted; none: never."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Weights are averaged over steps with this decay (arXiv 2407.20243); the averages are measured and become
+    `final/`. None: the last weights."""
     recompute: bool = False
     """Activations are computed again in the backward pass: less memory, about a third more time (arXiv 1604.06174)."""
     compile: bool = False

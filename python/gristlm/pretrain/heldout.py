@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +31,9 @@ class ByteTokenizer(Protocol):
 
     def id_to_bytes(self, token: int, /) -> bytes:
         """Returns the bytes that an id stands for."""
+
+    def encode(self, text: str, /) -> list[int]:
+        """Returns the token ids of a text."""
 
 
 def token_bytes(tokenizer: ByteTokenizer, vocab_size: int) -> npt.NDArray[np.int64]:
@@ -89,3 +93,12 @@ class HeldOut:
                     )
                 nats += float(nll)
         return {"heldout_loss": nats / self._tokens, "heldout_bits_per_byte": nats / math.log(2) / self._bytes}
+
+
+def measure(heldout: Mapping[str, HeldOut], model: Model, rows: int) -> dict[str, float]:
+    """Returns the figures of the run's own held-out documents, the first, and of the others with their names behind."""
+    (own, *_), figures = heldout, dict[str, float]()
+    for name, part in heldout.items():
+        found = part.measure(model, rows)
+        figures |= found if name == own else {f"{key}/{name}": value for key, value in found.items()}
+    return figures

@@ -19,17 +19,20 @@ from gristlm.errors import ConfigError, TrainingError
 from gristlm.model import Model, ModelConfig
 from gristlm.pretrain.carried import BestSoFar, restored, saved
 from gristlm.pretrain.config import PretrainConfig
-from gristlm.pretrain.heldout import ByteTokenizer, HeldOut, bytes_of, token_bytes
+from gristlm.pretrain.data import folders, open_loader
+from gristlm.pretrain.heldout import ByteTokenizer, HeldOut, bytes_of, measure, token_bytes
+from gristlm.pretrain.questions import Questions
 from gristlm.pretrain.telemetry import Telemetry
 from gristlm.runs import artifact, progress
 from gristlm.runs.artifact import Manifest
 from gristlm.tokenize import Tokenizer
 from gristlm.training import batches, checkpoint, device, distributed, memory, optimizer
+from gristlm.training.averages import Averages
 from gristlm.training.background import Writer
 from gristlm.training.checkpoint import Snapshot
 from gristlm.training.diagnosis import first_not_finite
 from gristlm.training.distributed import Ranks
-from gristlm.training.packed_loader import Batch, PackedLoader
+from gristlm.training.packed_loader import Batch
 from gristlm.training.schedule import learning_rate
 from gristlm.training.spikes import Spikes
 
@@ -56,7 +59,9 @@ def run(config: PretrainConfig, inputs: Mapping[str, Path], output_dir: Path) ->
     with distributed.joined() as ranks:
         if not ranks.first:
             progress.enable(False)
-        stage = artifact.begin(output_dir, kind="pretrain", config=config, inputs=inputs) if ranks.first else None
+        others = {name: path for name, path in folders(config, inputs["tokens"]).items() if name in config.mixture}
+        read = {**inputs, **others}
+        stage = artifact.begin(output_dir, kind="pretrain", config=config, inputs=read) if ranks.first else None
         if not ranks.from_first(stage is not None and stage.manifest is not None):
             with contextlib.closing(stage) if stage is not None else contextlib.nullcontext():
                 counts = _train(config, inputs["tokens"], inputs["tokenizer"], output_dir, ranks)
@@ -69,8 +74,9 @@ def run(config: PretrainConfig, inputs: Mapping[str, Path], output_dir: Path) ->
 def _train(
     config: PretrainConfig, tokens_dir: Path, tokenizer_dir: Path, stage_dir: Path, ranks: Ranks
 ) -> dict[str, object]:
-    if ranks.first:
-        artifact.verify(tokens_dir)
+    sources = folders(config, tokens_dir)
+    for source in sources.values() if ranks.first else ():
+        artifact.verify(source)
     tokenizer = Tokenizer.from_file(tokenizer_dir)
     shape = _shape(config, tokenizer)
     target = device.pick(config.num_threads)
@@ -89,27 +95,25 @@ def _train(
     )
     seq_len, batch_size = config.seq_len, ranks.rows(config.global_batch_size)
     rows = min(config.micro_batch_size or batch_size, batch_size)
-    loader = PackedLoader(
-        {tokens_dir / "train": 1.0},
-        seq_len=seq_len,
-        batch_size=batch_size,
-        seed=config.seed,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-    )
+    loader = open_loader(config, tokens_dir, rank=ranks.rank, world_size=ranks.world_size)
     lengths = token_bytes(tokenizer, shape.vocab_size or 0)
-    heldout = HeldOut(
-        tokens_dir / "heldout",
-        seq_len=seq_len,
-        batch_size=config.global_batch_size,
-        num_batches=config.evaluate_batches,
-        lengths=lengths,
-    )
+    heldout = {
+        name: HeldOut(
+            source / "heldout",
+            seq_len=seq_len,
+            batch_size=config.global_batch_size,
+            num_batches=config.evaluate_batches,
+            lengths=lengths,
+        )
+        for name, source in sources.items()
+    }
+    questions = Questions.read(config.questions, tokenizer, shape.max_seq_len)
     report = Telemetry(config, stage_dir, shape, target, ranks)
+    averages = Averages(model, config.ema_decay) if config.ema_decay is not None else None
     start, tokens, watch, spikes = 0, 0, BestSoFar(config.patience), Spikes(config.spike_deviations)
     newest = ranks.from_first(checkpoint.latest(stage_dir) if ranks.first else None)
     if newest is not None:
-        state = checkpoint.restore(newest, model, optim)
+        state = checkpoint.restore(newest, model, optim, averages)
         start, tokens = checkpoint.step_of(newest), int(str(state["tokens"]))
         watch, spikes = restored(state, config)
         progress.say(f"  pretrain: going on from {newest}")
@@ -146,6 +150,8 @@ def _train(
             if not spikes.found(nats):
                 optim.set_learning_rate(lr)
                 optim.step()
+            if averages is not None:
+                averages.update(step)
             optim.zero_grad()
             device.synchronize(target)
             tokens, done = tokens + batch.input_ids.size * ranks.world_size, step
@@ -155,14 +161,15 @@ def _train(
             if config.spike_deviations is not None:
                 figures["skipped_updates"] = float(spikes.skipped)
             if step % config.evaluate_every == 0 or step == config.steps:
-                measured = heldout.measure(model, rows)
+                with averages.in_place(model) if averages is not None else contextlib.nullcontext():
+                    measured = measure(heldout, model, rows) | questions.measure(model)
                 watch.saw(step, measured["heldout_loss"])
                 figures |= measured
             report.write(step, tokens, figures)
             memory.release(step)
             bar.update(step, **{name: figures[name] for name in SHOWN if name in figures})
             if step % config.checkpoint_every == 0:
-                kept = Snapshot.take(model, optim)
+                kept = Snapshot.take(model, optim, averages)
                 state = {"tokens": tokens, "loader": loader.state_dict(), **saved(watch, spikes)}
                 if ranks.first:
                     writer.submit(
@@ -179,11 +186,12 @@ def _train(
                         )
                     )
 
-    measured = measured or heldout.measure(model, rows)
+    with averages.in_place(model) if averages is not None else contextlib.nullcontext():
+        measured = measured or measure(heldout, model, rows) | questions.measure(model)
+        kept = Snapshot.take(model, optim)
     counts: dict[str, object] = {"steps": done, "tokens": tokens, "parameters": shape.num_parameters(), **measured}
     if config.spike_deviations is not None:
         counts["skipped_updates"] = spikes.skipped
-    kept = Snapshot.take(model, optim)
     if ranks.first:
         final = checkpoint.write_final(stage_dir, kept, tokenizer_dir=tokenizer_dir, counts=counts)
         progress.say(

@@ -37,10 +37,13 @@ def train_tokenizer(config: TokenizerConfig, inputs: Mapping[str, Path], output_
             for texts in _gathered(documents_input.read(documents, "train")):
                 trainer.add(texts, config.num_threads)
                 bar.advance(len(texts))
-        progress.say(f"  merging pairs up to {config.vocab_size:,} tokens")
-        state = trainer.bpe(
-            config.vocab_size, list(config.special_tokens), config.min_frequency, config.max_token_bytes
-        )
+        if config.pattern == "characters":
+            state = trainer.characters()
+        else:
+            progress.say(f"  merging pairs up to {config.vocab_size:,} tokens")
+            state = trainer.bpe(
+                config.vocab_size, list(config.special_tokens), config.min_frequency, config.max_token_bytes
+            )
         tokenizer = Tokenizer(state)
         tokenizer.save(output_dir / "tokenizer.json")
         figures = statistics.measure(tokenizer, documents, config.num_threads)

@@ -53,7 +53,7 @@ def with_end(batch: TokenBatch, end_id: int | None) -> TokenBatch:
 
 
 def _end_id(tokenizer: Tokenizer, end_token: str | None) -> int | None:
-    if end_token is None:
+    if not end_token:
         return None
     special = tokenizer.special_tokens
     if end_token not in special:

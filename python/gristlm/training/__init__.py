@@ -16,6 +16,7 @@ __all__ = ["MetricsLog", "PackedLoader"]
 
 _HOMES = {"MetricsLog": "gristlm.training.metrics", "PackedLoader": "gristlm.training.packed_loader"}
 _MODULES = (
+    "averages",
     "background",
     "batches",
     "chat_prompt",

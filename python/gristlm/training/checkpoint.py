@@ -1,7 +1,7 @@
 """Checkpoints: directories that are whole or absent, load in transformers, and carry what a resumed run needs.
 
     stage_dir/checkpoints/step-00000100/    config.json, model.safetensors, tokenizer files, manifest.json
-                          train_state/      optimizer.safetensors, state.json
+                          train_state/      optimizer.safetensors, state.json, averages.safetensors (of ema_decay)
     stage_dir/final/                        the same without train_state
 
 A checkpoint is written under a temporary name, every file is fsynced, its manifest is sealed, and only then is it
@@ -30,6 +30,7 @@ from gristlm.model import Model, ModelConfig
 from gristlm.model.weights import load_into, save_tensors
 from gristlm.runs import artifact, progress
 from gristlm.runs.files import sync_directory
+from gristlm.training.averages import Averages
 from gristlm.training.distributed import whole
 from gristlm.training.optimizer import Optimizer
 
@@ -70,14 +71,14 @@ class Snapshot:
     config: ModelConfig
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    averages: dict[str, Tensor]
 
     @staticmethod
-    def take(model: Model, optimizer: Optimizer) -> Snapshot:
+    def take(model: Model, optimizer: Optimizer, averages: Averages | None = None) -> Snapshot:
         """Returns the copy; every rank must call it, and gets the whole."""
-        weights = {name: _copied(tensor) for name, tensor in model.state_dict().items()}
-        return Snapshot(
-            model.config, weights, {name: _copied(tensor) for name, tensor in optimizer.state_tensors().items()}
-        )
+        parts = (model.state_dict(), optimizer.state_tensors(), averages.tensors if averages is not None else {})
+        copies = [{name: _copied(tensor) for name, tensor in part.items()} for part in parts]
+        return Snapshot(model.config, *copies)
 
     def save_pretrained(self, path: Path) -> None:
         """Writes the directory's files."""
@@ -129,6 +130,8 @@ def save(
         train_state = path / TRAIN_STATE
         train_state.mkdir()
         save_file(optimizer.state_tensors(), train_state / "optimizer.safetensors")
+        if isinstance(model, Snapshot) and model.averages:
+            save_file(model.averages, train_state / "averages.safetensors")
         if not isinstance(model, Model | Snapshot):
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
             save_file(tensors, train_state / "module.safetensors")
@@ -164,8 +167,8 @@ def latest(stage_dir: Path) -> Path | None:
     return None
 
 
-def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, object]:
-    """Fills `model` and `optimizer` from a checkpoint and returns the `state` that was saved with it.
+def restore(path: Path, model: nn.Module, optimizer: Optimizer, averages: Averages | None = None) -> dict[str, object]:
+    """Fills `model`, `optimizer` and `averages` from a checkpoint and returns the `state` that was saved with it.
 
     Raises:
         DamagedArtifactError: a file is not readable, or is of another model.
@@ -177,6 +180,8 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, obj
         else:
             model.load_state_dict(load_file(train_state / "module.safetensors"))
         optimizer.load_state_tensors(load_file(train_state / "optimizer.safetensors"))
+        if averages is not None:
+            averages.load(load_file(train_state / "averages.safetensors"))
         state = json.loads((train_state / "state.json").read_bytes())["state"]
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise DamagedArtifactError(f"checkpoint {path} cannot be restored: {error}") from error

@@ -38,7 +38,7 @@ class OpenDataset(Protocol):
 Source: TypeAlias = str | os.PathLike[str] | OpenDataset
 Weight: TypeAlias = float | Sequence[tuple[int, float]]
 """A share of tokens; or shares from steps on, such as [(0, 0.1), (8000, 0.4)], held until the next."""
-Epochs: TypeAlias = int | None | Mapping[Source, int | None]
+Epochs: TypeAlias = int | Mapping[Source, int | None] | None
 
 
 class LoaderState(TypedDict):

@@ -46,14 +46,10 @@ class PackedDataset(IterableDataset[dict[str, Tensor]]):
             yield tensors(batch)
 
     def state_dict(self, step: int | None = None) -> LoaderState:
-        """Returns where this dataset is; or where a trainer is that took `step` batches since the start.
-
-        Raises:
-            InputError: the data end before `step`.
-        """
-        loader = self._open()
-        loader.seek(self._next if step is None else self._start + step)
-        return loader.state_dict()
+        """Returns where this dataset is; or where a trainer is that took `step` batches since the start."""
+        state = self._open().state_dict()
+        state["step"] = self._next if step is None else self._start + step
+        return state
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Goes on where `state` was taken.
