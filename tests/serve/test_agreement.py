@@ -67,4 +67,4 @@ def test_kappa_is_its_definition(table: dict[int, dict[str, str]]) -> None:
 
 def test_skips_are_no_judgements() -> None:
     votes = [Vote(1, name, preferred, "a", None, "", 1.0, 0.0) for name, preferred in (("x", "a"), ("y", "skip"))]
-    assert judgements(votes) == {1: {"x": "a"}}
+    assert judgements(votes) == {(1, 0, 1): {"x": "a"}}

@@ -59,8 +59,7 @@ def test_aspects_and_corrections_are_stored_and_exported(label: Callable[..., An
     page.post("/api/vote", pair=second["id"], choice="both_bad", correction="Good.").raise_for_status()
     rows = export.preferences(project)
     assert [row["chosen"][0]["content"] for row in rows] == ["Better.", first["left"][0]["content"], "Good."]
-    left = "a" if first["left"][0]["content"].startswith("A") else "b"
-    assert rows[1]["aspects"] == {"helpful": left, "harmless": "tie"}
+    assert rows[1]["aspects"] == {"helpful": "chosen", "harmless": "tie"}
     assert rows[1]["margin"] == 1.0
     file = tmp_path / "preferences.parquet"
     export.to_parquet(rows, file)
@@ -158,7 +157,8 @@ def test_an_older_database_is_backed_up_and_goes_on(tmp_path: Path) -> None:
     old.execute("DROP VIEW active_votes")
     for table, column in (
         *(("pairs", "gold"), ("pairs", "priority"), ("annotators", "role")),
-        *(("votes", "aspects"), ("votes", "correction")),
+        *(("votes", "aspects"), ("votes", "correction"), ("votes", "shown_order"), ("votes", "ranks")),
+        *(("votes", "rating"), ("pairs", "kind"), ("pairs", "more"), ("assignments", "shown_order")),
     ):
         old.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     old.execute("CREATE VIEW active_votes AS SELECT * FROM votes WHERE id NOT IN (SELECT vote FROM withdrawals)")

@@ -16,6 +16,7 @@ from gristlm.runs.files import write_atomic
 from gristlm.runs.layout import find_checkpoint
 
 if TYPE_CHECKING:
+    from gristlm.serve.label.export import Kind
     from gristlm.serve.label.pairs import Pair
     from gristlm.serve.label.project import Project
 
@@ -68,7 +69,13 @@ def label(
         typer.Option("--models", metavar="A B", help="Two checkpoints or runs whose answers are compared."),
     ] = None,
     pairs: Annotated[
-        Path | None, typer.Option("--pairs", metavar="FILE", help="JSONL of prompt with chosen/rejected or a/b.")
+        Path | None,
+        typer.Option(
+            "--pairs",
+            metavar="FILE",
+            help="JSONL or Parquet of prompt with chosen/rejected or a/b; "
+            "3 to 9 `answers` are ranked, one `answer` is rated.",
+        ),
     ] = None,
     prompts: Annotated[
         Path | None,
@@ -116,6 +123,13 @@ def label(
         Path | None,
         typer.Option("--export", metavar="FILE", help="Write the votes (JSONL or Parquet) and end."),
     ] = None,
+    import_: Annotated[
+        Path | None,
+        typer.Option("--import", metavar="FILE", help="Add the votes of an export (JSONL or Parquet) and end."),
+    ] = None,
+    ratings: Annotated[
+        bool, typer.Option("--ratings", help="With --export: ratings as good or bad, which finetune reads for kto.")
+    ] = False,
     all_votes: Annotated[
         bool, typer.Option("--all-votes", help="With --export: every vote, ties and skips too, for analysis.")
     ] = False,
@@ -125,13 +139,17 @@ def label(
     Prints the page's URL with a one-time token. Where annotators were added, they sign in with name and password
     instead, and the token is the owner's API key.
     """
-    if add_annotator is not None and export is not None:
-        raise ConfigError("--add-annotator and --export are two things to do; give one of them")
+    if sum(given is not None for given in (add_annotator, export, import_)) > 1:
+        raise ConfigError("--add-annotator, --export and --import are different things to do; give one of them")
+    if ratings and all_votes:
+        raise ConfigError("--ratings and --all-votes are two things to export; give one of them")
     try:
         if add_annotator is not None:
             _add_annotator(project, add_annotator, role)
         elif export is not None:
-            _export(project, export, all_votes=all_votes)
+            _export(project, export, "votes" if all_votes else "ratings" if ratings else "preferences")
+        elif import_ is not None:
+            _import(project, import_)
         else:
             made_from = _Queue(pairs, gold, rollouts, limit, tuple(reward_model or ()), guidelines)
             _serve(project, models, made_from, prompts, host, tuple(allow_host or ()), port, overlap)
@@ -150,20 +168,28 @@ def _add_annotator(path: Path, name: str, role: Role) -> None:
     print(f"{name} may sign in to {path}", flush=True)
 
 
-def _export(path: Path, file: Path, *, all_votes: bool) -> None:
+def _import(path: Path, file: Path) -> None:
+    from gristlm.serve.label.imported import import_votes
+    from gristlm.serve.label.project import Project
+
+    new, known = import_votes(Project(path, create=True), file)
+    print(f"{new:,} votes added to {path}" + (f"; {known:,} were there" if known else ""), flush=True)
+
+
+def _export(path: Path, file: Path, kind: Kind) -> None:
     from gristlm.serve.label import export
     from gristlm.serve.label.project import Project
 
     project = Project(path)
-    rows = export.all_votes(project) if all_votes else export.preferences(project)
+    rows = export.ROWS[kind](project, None)
     if file.suffix == ".parquet":
         export.to_parquet(rows, file)
     else:
         write_atomic(file, export.to_jsonl(rows))
-    left_out = len(project.votes()) - len(rows)
+    left_out = len(project.votes()) - len({(row["pair"], row["annotator"]) for row in rows})
+    others = "ties, both-bad, skips and ratings" if kind == "preferences" else "others"
     print(
-        f"{len(rows):,} {'votes' if all_votes else 'preferences'}"
-        + (f"; left out {left_out:,} ties, both-bad and skips (--all-votes has them)" if left_out else "")
+        f"{len(rows):,} {kind}" + (f"; left out {left_out:,} {others} (--all-votes has them)" if left_out > 0 else "")
     )
     wrote(file)
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
-from gristlm.model import Model
+from gristlm.model import Model, generation_engine
+from gristlm.model.sampling import Sampling
 from gristlm.runs.progress import say
 from gristlm.serve.label.pairs import Messages, Pair, read_prompts
 from gristlm.serve.label.project import Project
 from gristlm.tokenize import Tokenizer
 from gristlm.training.chat_prompt import encode_prompt, load_template
 
+AT_ONCE = 8
+"""Prompts answered in one batch; their pairs are stored together."""
 MAX_NEW_TOKENS = 256
 TEMPERATURE = 0.8
 RUN_PROMPTS = Path("conversations", "prompts_heldout.jsonl")
@@ -44,17 +48,27 @@ class Speaker:
         self._template = load_template(checkpoint)
         self._specials = frozenset(self._tokenizer.special_tokens.values())
 
-    def answer(self, prompt: Messages, seed: int, closing: threading.Event) -> str | None:
-        """Returns an answer; an empty one where the prompt leaves no room, None when `closing` came first."""
-        ids = encode_prompt(self._tokenizer, prompt, self._template)
-        tokens: list[int] = []
-        if len(ids) < self._model.config.max_seq_len:
-            for token in self._model.stream(ids, max_new_tokens=MAX_NEW_TOKENS, temperature=TEMPERATURE, seed=seed):
-                if closing.is_set():
-                    return None
-                if token not in self._specials:
-                    tokens.append(token)
-        return self._tokenizer.decode(tokens).strip()
+    def answers(self, prompts: Mapping[int, Messages], closing: threading.Event) -> dict[int, str] | None:
+        """Returns an answer to each prompt, made in one batch; None when `closing` came first.
+
+        An answer depends on its prompt and seed (the key of `prompts`) alone; it is empty where the prompt leaves no
+        room.
+        """
+        engine = generation_engine.Engine(self._model)
+        tokens: dict[int, list[int]] = {seed: [] for seed in prompts}
+        asked: dict[int, int] = {}
+        for seed, prompt in prompts.items():
+            ids = encode_prompt(self._tokenizer, prompt, self._template)
+            if len(ids) < self._model.config.max_seq_len:
+                how = Sampling(MAX_NEW_TOKENS, TEMPERATURE)
+                asked[engine.add(generation_engine.Request(ids, how, seed))] = seed
+        while len(engine):
+            if closing.is_set():
+                return None
+            for event in engine.step():
+                if event.token not in self._specials and event.token < self._tokenizer.vocab_size:
+                    tokens[asked[event.handle]].append(event.token)
+        return {seed: self._tokenizer.decode(made).strip() for seed, made in tokens.items()}
 
 
 class PairMaker:
@@ -76,7 +90,7 @@ class PairMaker:
         self._thread.start()
 
     def close(self) -> None:
-        """Stops after the token that it is at; Python must not end while torch computes."""
+        """Stops after the token that it is at, and leaves that batch out; Python must not end while torch computes."""
         self._closing.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -97,14 +111,18 @@ class PairMaker:
         a, b = self._speakers
         names = (a.name, b.name)
         done = [pair.prompt for pair in self._project.pairs().values() if (pair.model_a, pair.model_b) == names]
+        left = [(index, prompt) for index, prompt in enumerate(self._prompts) if prompt not in done]
         added = 0
-        for index, prompt in enumerate(self._prompts):
-            if prompt in done:
-                continue
-            answers = [a.answer(prompt, 2 * index, self._closing), b.answer(prompt, 2 * index + 1, self._closing)]
-            if self._closing.is_set():
+        for batch in (left[start : start + AT_ONCE] for start in range(0, len(left), AT_ONCE)):
+            of_a = a.answers({2 * index: prompt for index, prompt in batch}, self._closing)
+            of_b = b.answers({2 * index + 1: prompt for index, prompt in batch}, self._closing)
+            if of_a is None or of_b is None:
                 break
-            if all(answers) and answers[0] != answers[1]:
-                said_a, said_b = ([{"role": "assistant", "content": answer or ""}] for answer in answers)
-                added += self._project.add([Pair(prompt, said_a, said_b, *names)])
+            found = []
+            for index, prompt in batch:
+                answers = (of_a[2 * index], of_b[2 * index + 1])
+                if all(answers) and answers[0] != answers[1]:
+                    said_a, said_b = ([{"role": "assistant", "content": answer}] for answer in answers)
+                    found.append(Pair(prompt, said_a, said_b, *names))
+            added += self._project.add(found)
         return added

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Literal
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -14,13 +12,14 @@ from starlette.types import ASGIApp
 from gristlm.serve.label import export
 from gristlm.serve.label.accounts import MAX_PASSWORD, Accounts, TooManyAttemptsError
 from gristlm.serve.label.figures import figures
+from gristlm.serve.label.pairs import MAX_ANSWERS
 from gristlm.serve.label.project import Aspect, Choice, NotShownError, Project, Side
 from gristlm.serve.pages import add_errors, add_files, add_page
 from gristlm.serve.security import OWNER, Access, Guard, cookie_name, refusal
 
 SINGLE_ANNOTATOR = "owner"
 """Whose votes they are while the project has no annotators."""
-FILES = ("guidelines.js", "label.js", "markdown.js", "page.js", "progress.js", "label.css", "theme.css")
+FILES = ("guidelines.js", "label.js", "markdown.js", "page.js", "progress.js", "ranking.js", "label.css", "theme.css")
 OPEN_PATHS = ("/health",)
 LOGIN_PATHS = (*OPEN_PATHS, "/", "/api/login", *(f"/{name}" for name in FILES))
 Making = Callable[[], bool]
@@ -43,6 +42,8 @@ class VoteBody(BaseModel):
     reason: str = Field(default="", max_length=10_000)
     aspects: dict[Aspect, Side] = {}
     correction: str = Field(default="", max_length=100_000)
+    ranks: list[int] = Field(default=[], max_length=MAX_ANSWERS)
+    rating: int | None = Field(default=None, ge=1, le=5)
 
 
 def access_for(accounts: Accounts, csrf_key: bytes, hosts: tuple[str, ...] = ()) -> Access:
@@ -111,7 +112,7 @@ def create_app(project: Project, accounts: Accounts, access: Access, making: Mak
         who = annotator(request)
         shown = project.next(who)
         return {
-            "pair": None if shown is None else dataclasses.asdict(shown),
+            "pair": None if shown is None else shown.body(),
             "making": making(),
             "annotator": who if accounts.any() else None,
             "progress": project.progress(who),
@@ -121,7 +122,15 @@ def create_app(project: Project, accounts: Accounts, access: Access, making: Mak
     def vote(body: VoteBody, request: Request) -> dict[str, object]:
         who = annotator(request)
         number = project.vote(
-            who, body.pair, body.choice, body.strength, body.reason, aspects=body.aspects, correction=body.correction
+            who,
+            body.pair,
+            body.choice,
+            body.strength,
+            body.reason,
+            aspects=body.aspects,
+            correction=body.correction,
+            ranks=body.ranks,
+            rating=body.rating,
         )
         return {"vote": number, "progress": project.progress(who)}
 
@@ -141,9 +150,9 @@ def create_app(project: Project, accounts: Accounts, access: Access, making: Mak
         return {"guidelines": project.guidelines()}
 
     @app.get("/api/export", response_model=None)
-    def download(request: Request, kind: Literal["preferences", "votes"] = "preferences") -> Response:
+    def download(request: Request, kind: export.Kind = "preferences") -> Response:
         only = None if _sees_all(request) else annotator(request)  # an annotator has their own votes only
-        rows = export.preferences(project, only) if kind == "preferences" else export.all_votes(project, only)
+        rows = export.ROWS[kind](project, only)
         return PlainTextResponse(
             export.to_jsonl(rows),
             media_type="application/x-ndjson; charset=utf-8",

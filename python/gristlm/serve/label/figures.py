@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from gristlm.serve.label import agreement
+from gristlm.serve.label.pairs import Pair
 from gristlm.serve.label.project import Project, Vote
 from gristlm.serve.label.ratings import ratings
 
@@ -28,8 +29,20 @@ def figures(project: Project, *, models: bool) -> dict[str, object]:
             for first, second in combinations(names, 2)
         ],
         "krippendorff_alpha": agreement.krippendorff_alpha(table),
+        "rating_alpha": agreement.krippendorff_alpha(agreement.rated(votes), agreement.interval),
+        "rated": _rated(votes, pairs) if models else [],
         "models": [dataclasses.asdict(row) for row in ratings(votes, pairs)] if models else [],
     }
+
+
+def _rated(votes: Sequence[Vote], pairs: Mapping[int, Pair]) -> list[dict[str, object]]:
+    """Returns the mean rating of each model, the best first."""
+    given: dict[str, list[int]] = {}
+    for vote in votes:
+        if vote.rating is not None:
+            given.setdefault(pairs[vote.pair].model_a or "not named", []).append(vote.rating)
+    rows = [(sum(values) / len(values), name, len(values)) for name, values in given.items()]
+    return [{"model": name, "mean": mean, "count": count} for mean, name, count in sorted(rows, reverse=True)]
 
 
 def _annotator(name: str, own: Sequence[Vote], gold: dict[int, str]) -> dict[str, object]:
@@ -41,6 +54,7 @@ def _annotator(name: str, own: Sequence[Vote], gold: dict[int, str]) -> dict[str
         "name": name,
         "votes": len(own) - counts["skip"],
         **counts,
+        **{choice: sum(vote.preferred == choice for vote in own) for choice in ("ranked", "rated")},
         "left": sum(vote.preferred == vote.left_answer for vote in decided),
         "right": sum(vote.preferred != vote.left_answer for vote in decided),
         "median_seconds": seconds[len(seconds) // 2],

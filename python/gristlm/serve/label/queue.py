@@ -62,7 +62,7 @@ def prioritise_by_disagreement(project: Project, scorers: Sequence[Scorer]) -> i
     The priority of a pair is the variance over the models of the probability that `a` is better (Bradley-Terry), plus,
     so that one model orders them too, a hundredth of how undecided the mean is.
     """
-    pairs = project.pairs()
+    pairs = {number: pair for number, pair in project.pairs().items() if pair.kind == "pair"}
     if not pairs:
         return 0
     prompts = [pair.prompt for pair in pairs.values()]

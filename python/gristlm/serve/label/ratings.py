@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gristlm.serve.label.comparisons import comparisons
 from gristlm.serve.label.pairs import Pair
 from gristlm.serve.label.project import Vote
 
@@ -34,13 +35,16 @@ def ratings(votes: Sequence[Vote], pairs: Mapping[int, Pair], *, seed: int = 0) 
     """Returns the models, best first.
 
     Strengths are those of Bradley and Terry (Biometrika 1952), found by minorisation-maximisation (Hunter, Annals of
-    Statistics 2004). Ties and both-bad count as half a win for each, skips and gold questions not at all. Whole pairs
-    are drawn for the bootstrap: votes on one pair are not independent.
+    Statistics 2004). A ranking is a game of each two of its answers. Ties and both-bad count as half a win for
+    each, skips and gold questions not at all. Whole pairs are drawn for the bootstrap: votes on one pair are not
+    independent.
     """
     games = [
-        (pair.model_a, pair.model_b, {"a": 1.0, "b": 0.0}.get(vote.preferred, 0.5), vote.pair)
+        (answers[first][1], answers[second][1], {"a": 1.0, "b": 0.0}.get(preferred, 0.5), vote.pair)
         for vote in votes
-        if vote.preferred != "skip" and (pair := pairs[vote.pair]).gold is None
+        if pairs[vote.pair].gold is None
+        for answers in [pairs[vote.pair].answers]
+        for first, second, preferred in comparisons(vote)
     ]
     played = [(a, b, won, number) for a, b, won, number in games if a is not None and b is not None and a != b]
     names = sorted({name for a, b, _, _ in played for name in (a, b)})

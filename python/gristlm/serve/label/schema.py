@@ -1,7 +1,8 @@
 """The database of a labelling project: one SQLite file in WAL mode, in which votes are only ever added.
 
 `votes` holds what was decided, with the side that was shown; `withdrawals` holds what was undone. `active_votes` is the
-difference. An assignment is a pair shown to an annotator: it fixes which answer stood on which side.
+difference. An assignment is a pair shown to an annotator: it fixes which answer stood on which side. A ranking keeps
+its third and further answers in `more`, and the order they were shown in; a rating has one answer, and `b` is empty.
 """
 
 from __future__ import annotations
@@ -17,9 +18,35 @@ from pathlib import Path
 from gristlm.errors import FormatError, StorageError
 from gristlm.runs.files import atomic_path
 
-VERSION = 2
+VERSION = 3
 FILE = "labels.sqlite3"
-_TABLES = """
+_VOTES = """
+CREATE TABLE votes (
+    id INTEGER PRIMARY KEY,
+    pair INTEGER NOT NULL,
+    annotator TEXT NOT NULL,
+    left_answer TEXT NOT NULL CHECK (left_answer IN ('a', 'b')),
+    choice TEXT NOT NULL CHECK (choice IN ('left', 'right', 'tie', 'both_bad', 'skip', 'ranked', 'rated')),
+    strength INTEGER CHECK (strength BETWEEN 1 AND 5),
+    reason TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    voted_at REAL NOT NULL,
+    aspects TEXT NOT NULL DEFAULT '{}',
+    correction TEXT NOT NULL DEFAULT '',
+    shown_order TEXT NOT NULL DEFAULT '[]',
+    ranks TEXT NOT NULL DEFAULT '[]',
+    rating INTEGER CHECK (rating BETWEEN 1 AND 5),
+    FOREIGN KEY (pair, annotator) REFERENCES assignments(pair, annotator)
+) STRICT;
+CREATE INDEX votes_by_pair ON votes(pair, annotator);
+CREATE INDEX votes_by_annotator ON votes(annotator);
+CREATE TABLE withdrawals (vote INTEGER PRIMARY KEY REFERENCES votes(id), withdrawn_at REAL NOT NULL) STRICT;
+CREATE TRIGGER votes_stay BEFORE UPDATE ON votes BEGIN SELECT RAISE(ABORT, 'votes are only added'); END;
+CREATE TRIGGER votes_remain BEFORE DELETE ON votes BEGIN SELECT RAISE(ABORT, 'votes are only added'); END;
+CREATE VIEW active_votes AS SELECT * FROM votes WHERE id NOT IN (SELECT vote FROM withdrawals);
+"""
+_TABLES = (
+    """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE pairs (
     id INTEGER PRIMARY KEY,
@@ -30,7 +57,9 @@ CREATE TABLE pairs (
     model_a TEXT,
     model_b TEXT,
     gold TEXT CHECK (gold IN ('a', 'b', 'tie', 'both_bad')),
-    priority REAL NOT NULL DEFAULT 0
+    priority REAL NOT NULL DEFAULT 0,
+    kind TEXT NOT NULL DEFAULT 'pair' CHECK (kind IN ('pair', 'ranking', 'rating')),
+    more TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE TABLE annotators (name TEXT PRIMARY KEY, password TEXT NOT NULL, created_at REAL NOT NULL,
     role TEXT NOT NULL DEFAULT 'annotator' CHECK (role IN ('annotator', 'manager'))) STRICT;
@@ -40,30 +69,31 @@ CREATE TABLE assignments (
     annotator TEXT NOT NULL,
     left_answer TEXT NOT NULL CHECK (left_answer IN ('a', 'b')),
     shown_at REAL NOT NULL,
+    shown_order TEXT NOT NULL DEFAULT '[]',
     PRIMARY KEY (pair, annotator)
 ) STRICT;
-CREATE TABLE votes (
-    id INTEGER PRIMARY KEY,
-    pair INTEGER NOT NULL,
-    annotator TEXT NOT NULL,
-    left_answer TEXT NOT NULL CHECK (left_answer IN ('a', 'b')),
-    choice TEXT NOT NULL CHECK (choice IN ('left', 'right', 'tie', 'both_bad', 'skip')),
-    strength INTEGER CHECK (strength BETWEEN 1 AND 5),
-    reason TEXT NOT NULL,
-    seconds REAL NOT NULL,
-    voted_at REAL NOT NULL,
-    aspects TEXT NOT NULL DEFAULT '{}',
-    correction TEXT NOT NULL DEFAULT '',
-    FOREIGN KEY (pair, annotator) REFERENCES assignments(pair, annotator)
-) STRICT;
-CREATE INDEX votes_by_pair ON votes(pair, annotator);
-CREATE INDEX votes_by_annotator ON votes(annotator);
-CREATE TABLE withdrawals (vote INTEGER PRIMARY KEY REFERENCES votes(id), withdrawn_at REAL NOT NULL) STRICT;
-CREATE TRIGGER votes_stay BEFORE UPDATE ON votes BEGIN SELECT RAISE(ABORT, 'votes are only added'); END;
-CREATE TRIGGER votes_remain BEFORE DELETE ON votes BEGIN SELECT RAISE(ABORT, 'votes are only added'); END;
-CREATE VIEW active_votes AS SELECT * FROM votes WHERE id NOT IN (SELECT vote FROM withdrawals);
 """
+    + _VOTES
+)
 
+_HOLD = """
+ALTER TABLE pairs ADD COLUMN kind TEXT NOT NULL DEFAULT 'pair' CHECK (kind IN ('pair', 'ranking', 'rating'));
+ALTER TABLE pairs ADD COLUMN more TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE assignments ADD COLUMN shown_order TEXT NOT NULL DEFAULT '[]';
+CREATE TABLE held_votes AS SELECT * FROM votes;
+CREATE TABLE held_withdrawals AS SELECT * FROM withdrawals;
+DROP VIEW active_votes;
+DROP TABLE withdrawals;
+DROP TABLE votes;
+"""
+_TAKE = """
+INSERT INTO votes (id, pair, annotator, left_answer, choice, strength, reason, seconds, voted_at, aspects, correction)
+    SELECT id, pair, annotator, left_answer, choice, strength, reason, seconds, voted_at, aspects, correction
+    FROM held_votes;
+INSERT INTO withdrawals SELECT vote, withdrawn_at FROM held_withdrawals;
+DROP TABLE held_withdrawals;
+DROP TABLE held_votes;
+"""
 _STEPS = {
     1: """
 ALTER TABLE pairs ADD COLUMN gold TEXT CHECK (gold IN ('a', 'b', 'tie', 'both_bad'));
@@ -73,7 +103,8 @@ ALTER TABLE votes ADD COLUMN aspects TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE votes ADD COLUMN correction TEXT NOT NULL DEFAULT '';
 DROP VIEW active_votes;
 CREATE VIEW active_votes AS SELECT * FROM votes WHERE id NOT IN (SELECT vote FROM withdrawals);
-"""
+""",
+    2: _HOLD + _VOTES + _TAKE,
 }
 """What takes a database of each older version to the next."""
 

@@ -1,7 +1,9 @@
 // The labelling page: shows a pair, takes a vote by mouse or key. Text is only ever set as text, never as HTML.
 import { call, find } from "./page.js";
+import { press, ranks, showAnswers } from "./ranking.js";
 
-const KEYS = { 1: "left", 2: "right", 3: "tie", 4: "both_bad", s: "skip" };
+const KEYS = { 1: "left", 2: "right", 3: "tie", 4: "both_bad" };
+const QUESTIONS = { pair: "Which answer is better?", ranking: "Which answer is best, which next?", rating: "How good is this answer?" };
 const WAIT_FOR_PAIRS_MS = 3000;
 let pair = null; // the pair on the page
 let begun = null; // when this page was opened, and how many were judged by then
@@ -59,8 +61,12 @@ async function next(said = "") {
       return;
     }
     fill(document.querySelector("[data-prompt]"), pair.prompt);
-    fill(document.querySelector("[data-side=left]"), pair.left);
-    fill(document.querySelector("[data-side=right]"), pair.right);
+    const kind = pair.kind ?? "pair";
+    find("question").textContent = QUESTIONS[kind];
+    for (const part of document.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.split(" ").includes(kind);
+    fill(document.querySelector("[data-side=left]"), pair.left ?? []);
+    fill(document.querySelector("[data-side=right]"), pair.right ?? []);
+    showAnswers(pair.answers ?? [], fill);
     find("reason").value = find("correction").value = "";
     for (const select of find("aspects").querySelectorAll("select")) select.value = "";
     for (const radio of find("strength").querySelectorAll("input")) radio.checked = false;
@@ -87,13 +93,13 @@ async function alone(work) {
   }
 }
 
-const vote = (choice) => alone(async () => {
+const vote = (choice, judged_as = {}) => alone(async () => {
   if (pair === null) return;
   const strength = find("strength").querySelector("input:checked")?.value;
   const judged = [...find("aspects").querySelectorAll("select")].filter((select) => select.value);
   const aspects = Object.fromEntries(judged.map((select) => [select.dataset.aspect, select.value]));
   await call("/api/vote", {
-    pair: pair.id, choice, aspects, correction: find("correction").value.trim(), reason: find("reason").value.trim(), strength: strength === undefined ? null : Number(strength),
+    pair: pair.id, choice, aspects, correction: find("correction").value.trim(), reason: find("reason").value.trim(), strength: strength === undefined ? null : Number(strength), ...judged_as,
   });
   await next(choice === "skip" ? "Skipped." : "Stored.");
 });
@@ -106,18 +112,35 @@ const undo = () => alone(async () => {
 for (const button of document.querySelectorAll("[data-choice]")) {
   button.addEventListener("click", () => vote(button.dataset.choice));
 }
+for (const button of document.querySelectorAll("[data-rating]")) {
+  button.addEventListener("click", () => vote("rated", { rating: Number(button.dataset.rating) }));
+}
+const storeRanking = () => ranks() && vote("ranked", { ranks: ranks() });
+find("store-ranking").addEventListener("click", storeRanking);
 find("undo").addEventListener("click", undo);
+
+// What a key does with the question on the page; undefined where it does nothing.
+function action(key) {
+  const kind = pair?.kind ?? "pair";
+  if (key === "u") return undo;
+  if (pair === null) return undefined;
+  if (key === "r") return () => find("reason").focus();
+  if (key === "s") return () => vote("skip");
+  if (kind === "ranking") return key === "Enter" ? storeRanking : key >= "1" && key <= "9" ? () => press(Number(key) - 1) : undefined;
+  if (kind === "rating") return key >= "1" && key <= "5" ? () => vote("rated", { rating: Number(key) }) : undefined;
+  return key in KEYS ? () => vote(KEYS[key]) : undefined;
+}
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || event.isComposing) return;
   if (event.target.matches("textarea, select, input:not([type=radio])")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
-  if (event.key in KEYS) vote(KEYS[event.key]);
-  else if (event.key === "u") undo();
-  else if (event.key === "r" && pair !== null) find("reason").focus();
-  else return;
+  if (event.key === "Enter" && event.target.matches("button, a, summary")) return;
+  const work = event.key.length === 1 || event.key === "Enter" ? action(event.key) : undefined;
+  if (!work) return;
   event.preventDefault();
+  work();
 });
 find("login").addEventListener("submit", (event) => {
   event.preventDefault();

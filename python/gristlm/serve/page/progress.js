@@ -43,15 +43,19 @@ function plot(models) {
 async function refresh() {
   try {
     const answer = await call("/api/progress");
-    const { progress, overlap, annotators, cohen_kappa: kappas, krippendorff_alpha: alpha, models } = answer;
+    const { progress, overlap, annotators, cohen_kappa: kappas, krippendorff_alpha: alpha, rating_alpha: ratingAlpha, rated, models } = answer;
     find("status").textContent = `${progress.done} of ${progress.pairs} pairs judged` + (overlap > 1 ? ` by ${overlap} annotators each` : "");
     rows(find("annotators"), annotators.map((one) => [
-      one.name, one.votes, one.left, one.right, one.tie, one.both_bad, one.skip, `${one.median_seconds.toFixed(1)} s`,
+      one.name, one.votes, one.left, one.right, one.tie, one.both_bad, one.ranked, one.rated, one.skip, `${one.median_seconds.toFixed(1)} s`,
       one.gold_asked ? `${one.gold_right} of ${one.gold_asked}` : "–",
     ]));
     rows(find("agreement"), kappas.map((one) => [one.annotators.join(" and "), one.pairs, figure(one.kappa)]));
     find("alpha").hidden = annotators.length < 2;
     find("alpha").textContent = `Krippendorff's α of all: ${figure(alpha)} (1 is full agreement, 0 is chance)`;
+    find("rating-alpha").hidden = ratingAlpha === null;
+    find("rating-alpha").textContent = `Krippendorff's α of the ratings: ${figure(ratingAlpha)} (interval metric)`;
+    find("rated-section").hidden = rated.length === 0;
+    rows(find("rated"), rated.map((one) => [one.model, one.mean.toFixed(2), one.count]));
     find("models").hidden = models.length === 0;
     rows(find("ratings"), models.map((one) => [
       one.model, one.elo.toFixed(0), `${one.low.toFixed(0)} to ${one.high.toFixed(0)}`, one.comparisons,
