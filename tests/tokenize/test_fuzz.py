@@ -11,6 +11,7 @@ A failure names its seed: GRISTLM_FUZZ_SEED=123 begins there.
 import os
 import random
 import time
+import unicodedata
 
 import pytest
 import random_texts
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.extras
 SECONDS = float(os.environ.get("GRISTLM_FUZZ_SECONDS", "3"))
 FIRST_SEED = int(os.environ.get("GRISTLM_FUZZ_SEED", "0"))
 NORMALIZED = ("claude",)
+"""Asked only for text of Unicode 3.2, which every library's tables of normalization have whole."""
 
 
 def small(pattern: str) -> Carried:
@@ -54,11 +56,15 @@ def test_ids_equal_the_others() -> None:
     while time.monotonic() - began < SECONDS:
         rng = random.Random(seed)
         text, data = random_texts.text(rng), random_texts.data(rng)
+        known = all(unicodedata.ucd_3_2_0.category(char) != "Cn" for char in text)
         for name, case in carried.items():
+            normalized = name.removesuffix(", carried") in NORMALIZED
+            if normalized and not known:
+                continue
             ids = case.ours.encode(text, allowed_special=case.added)
             for library, encode in case.others.items():
                 assert ids == encode(text), f"{name} beside {library}, seed {seed}: {text!r}"
-            if name.removesuffix(", carried") in NORMALIZED:
+            if normalized:
                 continue
             assert case.ours.decode_bytes(ids) == text.encode(), f"{name}, seed {seed}: {text!r}"
             ids = case.ours.encode(data)
