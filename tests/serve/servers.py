@@ -22,6 +22,7 @@ from gristlm.serve.label.app import access_for  # noqa: E402
 from gristlm.serve.label.app import create_app as create_label_app  # noqa: E402
 from gristlm.serve.label.pairs import Pair  # noqa: E402
 from gristlm.serve.label.project import Project  # noqa: E402
+from gristlm.serve.listen import configure  # noqa: E402
 from gristlm.serve.security import Access  # noqa: E402
 
 TEXTS = [f"Number {n} is the sum of {n - 1} and one. Is it even? Yes, number {n} is. 日本語 🙂\n" for n in range(80)]
@@ -77,7 +78,9 @@ class Page:
 
 @contextlib.contextmanager
 def serving(app: Any, access: Access) -> Iterator[Server]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
+    config = configure(app)
+    config.port, config.timeout_graceful_shutdown = 0, 1
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -36,6 +36,7 @@ def serve(
         from gristlm.serve.feedback import Feedback
         from gristlm.serve.listen import listen
         from gristlm.serve.security import Access
+        from gristlm.serve.sessions import FileSessions, session_file
     except ModuleNotFoundError as error:
         raise missing_extra(error.name or "fastapi", "serve") from error
     engines: dict[str, Engine] = {}
@@ -46,7 +47,8 @@ def serve(
         while free in engines:
             free, number = f"{name}-{number}", number + 1
         engines[free] = Engine(free, path)
-    access = Access(hosts=(host, *(allow_host or ())))
+    sessions = FileSessions(session_file("serve", checkpoints))
+    access = Access(hosts=(host, *(allow_host or ())), sessions=sessions, csrf_key=sessions.csrf_key)
 
     def announce(url: str) -> None:
         print(f"serving {', '.join(engines)} at {url}/?token={access.token}", flush=True)

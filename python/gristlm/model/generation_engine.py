@@ -63,6 +63,18 @@ class Request:
     """The same seed, sample number, prompt and settings give the same completion; None takes a fresh one."""
     sample: int = 0
     """Which of several completions of one prompt and seed this is."""
+    num_likeliest: int | None = None
+    """The likeliest tokens to tell of in each place; None tells nothing (`Event.scored`)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What the model itself thought of a place: at temperature 1, without truncation."""
+
+    logprob: float
+    """Of the token that was sampled."""
+    likeliest: Sequence[tuple[int, float]]
+    """The likeliest tokens with their log-probabilities, the likeliest first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +90,8 @@ class Event:
     finish_reason: FinishReason | None
     """None while the completion goes on; else it was the last: "stop", or "length" at `max_new_tokens` or the model's
     `max_seq_len`."""
+    scored: Scored | None = None
+    """What was asked for with `Request.num_likeliest`."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -90,6 +104,7 @@ class _Row:
     stop: StopRule
     key: int
     limit: int
+    num_likeliest: int | None = None
     tokens: list[int] = dataclasses.field(default_factory=list)
     done: bool = False
 
@@ -151,6 +166,7 @@ class Engine:
             stop=self._stop_rule(request.how),
             key=sampling.row_key(seed, request.sample),
             limit=min(request.how.max_new_tokens, self._model.config.max_seq_len - len(prompt)),
+            num_likeliest=request.num_likeliest,
         )
         self._running[row.handle] = row
         self._waiting.append(row)
@@ -304,10 +320,11 @@ class Engine:
                 min_p=how.min_p,
             )
             for i, token, logprob in zip(members, ids_R.tolist(), logprobs_R.tolist(), strict=True):
-                events[i] = self._event(rows[i], token, logprob)
+                scored = None if rows[i].num_likeliest is None else _scored(logits_RV[i], token, rows[i].num_likeliest)
+                events[i] = self._event(rows[i], token, logprob, scored)
         return [event for event in events if event is not None]
 
-    def _event(self, row: _Row, token: int, logprob: float) -> Event:
+    def _event(self, row: _Row, token: int, logprob: float, scored: Scored | None) -> Event:
         row.tokens.append(token)
         reason: FinishReason | None = None
         if row.stop.ends(row.tokens):
@@ -317,7 +334,7 @@ class Engine:
         if reason is not None:
             row.done = True
             del self._running[row.handle]
-        return Event(row.handle, token, logprob, reason)
+        return Event(row.handle, token, logprob, reason, scored)
 
     def _shrink(self) -> None:
         """Drops finished rows once enough are; until then they stay where they are, computed in vain."""
@@ -328,3 +345,9 @@ class Engine:
             self._cache.keep(torch.tensor(live, device=self._model.device), max(self._lengths[i] for i in live))
         self._slots = [self._slots[i] for i in live]
         self._lengths = [self._lengths[i] for i in live]
+
+
+def _scored(logits_V: Tensor, token: int, num_likeliest: int | None) -> Scored:
+    logprobs_V = logits_V.float().log_softmax(-1)
+    values, ids = logprobs_V.topk(min(num_likeliest or 0, len(logprobs_V)))
+    return Scored(float(logprobs_V[token]), tuple(zip(ids.tolist(), values.tolist(), strict=True)))

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Sequence
 
 from gristlm.serve.engine import Engine, Piece, QueueFullError, Request
+from gristlm.serve.logprobs import Score
 from gristlm.serve.requests import Sampling
 
 
@@ -20,7 +21,8 @@ class Choice:
 
     text: str = ""
     tokens: list[int] = dataclasses.field(default_factory=list)
-    end: Piece = dataclasses.field(default_factory=Piece)
+    scores: list[Score] = dataclasses.field(default_factory=list)
+    reason: str | None = None
 
 
 class Answer:
@@ -92,7 +94,8 @@ class Answer:
         async for index, piece in self.pieces():
             choices[index].text += piece.text
             choices[index].tokens += piece.tokens
-            choices[index].end = piece
+            choices[index].scores += piece.scores
+            choices[index].reason = piece.reason
         return choices
 
     def cancel(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gristlm.errors import InputError
 from gristlm.serve import logprobs
 from gristlm.serve.answer import Answer, Choice, GenerationError
-from gristlm.serve.engine import Engine, Piece, QueueFullError
+from gristlm.serve.engine import Engine, QueueFullError
 from gristlm.serve.feedback import Feedback, Preference, Rating
+from gristlm.serve.logprobs import Score
 from gristlm.serve.pages import add_errors, add_files, add_page
 from gristlm.serve.requests import ChatRequest, CompletionRequest, Sampling
 from gristlm.serve.security import Access, Guard, refusal
@@ -145,26 +146,26 @@ class _Reply:
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
         prompt = self._answer.prompts[index // self._answer.n]
-        body: dict[str, Any] = {"index": index, "finish_reason": choice.end.reason, "logprobs": None}
+        body: dict[str, Any] = {"index": index, "finish_reason": choice.reason}
         if self._chat:
             body["message"] = {"role": "assistant", "content": choice.text, "refusal": None}
         else:
             body["text"] = (self._engine.tokenizer.decode(list(prompt)) if self._echo else "") + choice.text
-        body["logprobs"] = self._logprobs(choice.end)
+        body["logprobs"] = self._logprobs(choice.scores)
         if self._body.return_token_ids:
             body |= {"token_ids": choice.tokens, "prompt_token_ids": list(prompt)}
         return body
 
-    def _logprobs(self, end: Piece) -> dict[str, object] | None:
-        if not end.scores:
+    def _logprobs(self, scores: Sequence[Score], offset: int = 0) -> dict[str, object] | None:
+        if not scores:
             return None
         name = self._engine.token_text
         if self._chat:
-            return logprobs.for_chat(end.scores, name, self._engine.tokenizer.id_to_bytes)
-        return logprobs.for_completion(end.scores, name)
+            return logprobs.for_chat(scores, name, self._engine.tokenizer.id_to_bytes)
+        return logprobs.for_completion(scores, name, offset)
 
     async def _events(self) -> AsyncIterator[str]:
-        """Yields server-sent events; the log-probabilities of an answer come with its last one."""
+        """Yields server-sent events; a token's log-probabilities come when it does, its text perhaps later."""
         if self._chat:
             for index in range(len(self._answer.prompts) * self._answer.n):
                 yield self._event(index, {"delta": {"role": "assistant", "content": ""}})
@@ -172,15 +173,17 @@ class _Reply:
             prompt = list(self._answer.prompts[index // self._answer.n])
             ids = {"prompt_token_ids": prompt} if self._body.return_token_ids else {}
             yield self._event(index, {"text": self._engine.tokenizer.decode(prompt)} | ids)
+        offsets = [0] * (len(self._answer.prompts) * self._answer.n)
         try:
             async for index, piece in self._answer.pieces():
                 ids = {"token_ids": list(piece.tokens)} if self._body.return_token_ids else {}
-                if piece.text or (ids and piece.tokens):
-                    yield self._event(
-                        index, ({"delta": {"content": piece.text}} if self._chat else {"text": piece.text}) | ids
-                    )
+                scores = self._logprobs(piece.scores, offsets[index])
+                offsets[index] += sum(len(self._engine.token_text(score.token)) for score in piece.scores)
+                if piece.text or scores or (ids and piece.tokens):
+                    said = {"delta": {"content": piece.text}} if self._chat else {"text": piece.text}
+                    yield self._event(index, {**said, **ids, "logprobs": scores})
                 if piece.reason:
-                    yield self._event(index, {"delta": {}} if self._chat else {"text": ""}, piece)
+                    yield self._event(index, {"delta": {}} if self._chat else {"text": ""}, piece.reason)
         except GenerationError as error:
             yield _data({"error": {"message": str(error), "type": "server_error", "param": None, "code": None}})
             return
@@ -188,8 +191,8 @@ class _Reply:
             yield _data({**self._head, "choices": [], "usage": self._answer.usage})
         yield "data: [DONE]\n\n"
 
-    def _event(self, index: int, said: dict[str, Any], end: Piece | None = None) -> str:
-        choice = {"index": index, **said, "finish_reason": end and end.reason, "logprobs": end and self._logprobs(end)}
+    def _event(self, index: int, said: dict[str, Any], reason: str | None = None) -> str:
+        choice = {"index": index, "logprobs": None, **said, "finish_reason": reason}
         return _data({**self._head, "choices": [choice]})
 
 

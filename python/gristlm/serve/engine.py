@@ -82,9 +82,9 @@ class _Answer:
         self.tokens: list[int] = []
         self._decoder, self.cut = tokenizer.stream_decoder(), StopText(request.stop)
 
-    def push(self, token: int, *, shown: bool) -> Piece:
+    def push(self, token: int, scores: tuple[Score, ...], *, shown: bool) -> Piece:
         self.tokens.append(token)
-        return Piece(self.cut.push(self._decoder.push(token)) if shown else "", (token,))
+        return Piece(self.cut.push(self._decoder.push(token)) if shown else "", (token,), scores=scores)
 
     def rest(self) -> str:
         return "" if self.cut.found else self.cut.push(self._decoder.finish()) + self.cut.finish()
@@ -186,10 +186,15 @@ class Engine:
             return
         try:
             if not limit:
-                self._finish(answer, "length")
+                scored = request.score_prompt and request.num_likeliest is not None
+                scores = score(self.model, request.prompt, 0, request.num_likeliest or 0) if scored else ()
+                request.sink(Piece(reason="length", scores=tuple(scores)))
                 return
             how = Sampling(limit, request.temperature, request.top_k, request.top_p, request.min_p)
-            wanted = generation_engine.Request(request.prompt, how, request.seed, request.sample)
+            likeliest = request.num_likeliest
+            if request.score_prompt and likeliest is not None:
+                request.sink(Piece(scores=tuple(score(self.model, request.prompt, 0, likeliest))))
+            wanted = generation_engine.Request(request.prompt, how, request.seed, request.sample, likeliest)
             active[self.batch.add(wanted)] = answer
         except Exception as error:
             logger.exception("a request to %s failed", self.name)
@@ -200,23 +205,14 @@ class Engine:
         if answer is None:
             return
         known = event.token < self.tokenizer.vocab_size  # a model's vocabulary may be padded beyond its tokenizer's
-        answer.request.sink(answer.push(event.token, shown=known and event.token not in self._specials))
+        scored = event.scored
+        scores = () if scored is None else (Score(event.token, scored.logprob, scored.likeliest),)
+        answer.request.sink(answer.push(event.token, scores, shown=known and event.token not in self._specials))
         if answer.cut.found or event.finish_reason is not None:
             self.batch.cancel(event.handle)
             del active[event.handle]
             self._finish(answer, "stop" if answer.cut.found else event.finish_reason or "stop")
 
     def _finish(self, answer: _Answer, reason: Literal["stop", "length"]) -> None:
-        request, rest = answer.request, answer.rest()
-        if answer.cut.found:
-            reason = "stop"
-        scores: tuple[Score, ...] = ()
-        try:
-            if request.num_likeliest is not None:
-                first = 0 if request.score_prompt else len(request.prompt)
-                scores = tuple(score(self.model, [*request.prompt, *answer.tokens], first, request.num_likeliest))
-        except Exception as error:
-            logger.exception("scoring an answer of %s failed", self.name)
-            request.sink(Piece(error=f"{type(error).__name__}: {error}"))
-            return
-        request.sink(Piece(rest, reason=reason, scores=scores))
+        rest = answer.rest()
+        answer.request.sink(Piece(rest, reason="stop" if answer.cut.found else reason))

@@ -2,18 +2,65 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gristlm.errors import StorageError
 
+HEAD_SECONDS = 20.0
+"""How long a connection may take until a request's head is there; then it is closed."""
+MAX_CONNECTIONS = 1000
+"""Connections at once; further ones are answered 503."""
 GOODBYE_SECONDS = 3
 """How long open streams may take to end when the server stops."""
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP as uvicorn speaks it, for clients that send their requests within bounded time."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expects the first request."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what came; expects the rest of a head that is not whole yet."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._head_timer.cancel()
+        elif self._head_timer.cancelled() and self.conn.trailing_data[0]:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expects nothing more."""
+        self._head_timer.cancel()
+        super().connection_lost(exc)
+
+    def _give_up(self) -> None:
+        if self.conn.their_state is h11.IDLE:
+            self.transport.close()
+
+
+def configure(app: ASGIApp) -> uvicorn.Config:
+    """Returns how `app` is served."""
+    return uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        ws="none",
+        log_level="warning",
+        timeout_graceful_shutdown=GOODBYE_SECONDS,
+        limit_concurrency=MAX_CONNECTIONS,
+        server_header=False,
+        lifespan="off",
+    )
 
 
 def listen(app: ASGIApp, host: str, port: int, announce: Callable[[str], None]) -> None:
@@ -34,12 +81,9 @@ def listen(app: ASGIApp, host: str, port: int, announce: Callable[[str], None]) 
         raise StorageError(
             error.errno, f"cannot listen on {host} port {port}: {error.strerror or error}; give another --port"
         ) from error
-    config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=GOODBYE_SECONDS, server_header=False, lifespan="off"
-    )
     with bound, contextlib.suppress(KeyboardInterrupt):  # how a server is meant to end
         announce(f"http://{_shown(host)}:{bound.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[bound])
+        uvicorn.Server(configure(app)).run(sockets=[bound])
 
 
 def _bind(host: str, port: int) -> socket.socket:

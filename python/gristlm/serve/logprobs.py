@@ -48,10 +48,10 @@ def score(model: Model, tokens: Sequence[int], first: int, num_likeliest: int) -
     return scores
 
 
-def for_completion(scores: Sequence[Score], name: Callable[[int], str]) -> dict[str, object]:
-    """Returns the `logprobs` of a /v1/completions choice; `name` gives a token's text."""
+def for_completion(scores: Sequence[Score], name: Callable[[int], str], offset: int = 0) -> dict[str, object]:
+    """Returns the `logprobs` of a /v1/completions choice; `name` gives a token's text, `offset` is where they begin."""
     texts = [name(score.token) for score in scores]
-    offsets = [0]
+    offsets = [offset]
     for text in texts[:-1]:
         offsets.append(offsets[-1] + len(text))
     return {

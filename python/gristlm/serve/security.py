@@ -7,13 +7,15 @@
 4. A request that carries only a cookie and changes something comes from our own Origin and with the CSRF token that
    our page holds. A browser always sends Origin with such a request, so one without it is no browser's.
 5. A session that asks too often, and an address that brings many wrong tokens, are sent away for a while (429).
-6. Every answer forbids foreign scripts, frames and content sniffing.
+6. A body arrives within `BODY_SECONDS`, however slowly it is sent.
+7. Every answer forbids foreign scripts, frames and content sniffing.
 
 Cookies do not know ports, so their names carry the port: a chat and a labelling server run side by side.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -22,7 +24,6 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
@@ -30,7 +31,10 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gristlm.serve.sessions import MemorySessions, Sessions
+
 MAX_BODY_BYTES = 1_000_000
+BODY_SECONDS = 30.0
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -69,41 +73,6 @@ class RateLimit:
         if len(self._buckets) > MAX_BUCKETS:
             self._buckets.popitem(last=False)
         return allowed
-
-
-class Sessions(Protocol):
-    """Where sessions are kept."""
-
-    def open(self, who: str) -> str:
-        """Returns the secret of a new session of `who`."""
-
-    def find(self, secret: str) -> str | None:
-        """Returns whose session `secret` opens, None where it opens none."""
-
-    def close(self, secret: str) -> None:
-        """Ends a session."""
-
-
-class MemorySessions:
-    """Sessions that end with the server."""
-
-    def __init__(self) -> None:
-        """Holds none."""
-        self._open: dict[str, str] = {}
-
-    def open(self, who: str) -> str:
-        """Returns the secret of a new session of `who`."""
-        secret = secrets.token_urlsafe(32)
-        self._open[secret] = who
-        return secret
-
-    def find(self, secret: str) -> str | None:
-        """Returns whose session `secret` opens, None where it opens none."""
-        return self._open.get(secret)
-
-    def close(self, secret: str) -> None:
-        """Ends a session."""
-        self._open.pop(secret, None)
 
 
 class Access:
@@ -179,7 +148,7 @@ class Guard:
 
         request = Request(scope, receive)
         answer = self._refuse(request) or self._limit(request) or self._swap_token(request) or self._authorise(request)
-        await (answer or self._app)(scope, receive, send_safely)
+        await (answer or self._app)(scope, _timed(receive), send_safely)
 
     def _refuse(self, request: Request) -> Response | None:
         given = request.headers.get("host", "")
@@ -246,6 +215,25 @@ class Guard:
 
     def _session(self, request: Request) -> str | None:
         return self._access.sessions.find(request.cookies.get(cookie_name("session", request), ""))
+
+
+def _timed(receive: Receive) -> Receive:
+    """Returns `receive` as a client that is too slow with its body would leave: as one who is gone."""
+    end = time.monotonic() + BODY_SECONDS
+    whole = False
+
+    async def timed() -> Message:
+        nonlocal whole
+        if whole:
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
+        except TimeoutError:
+            return {"type": "http.disconnect"}
+        whole = not message.get("more_body", False)
+        return message
+
+    return timed
 
 
 def cookie_name(kind: str, request: Request) -> str:
