@@ -13,6 +13,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 import pyarrow as pa  # noqa: E402
 
+from gristlm.serve.live_samples import Sample  # noqa: E402
 from gristlm.serve.report import create_app  # noqa: E402
 from gristlm.serve.security import Access  # noqa: E402
 
@@ -40,7 +41,8 @@ def test_it_follows_the_run_and_a_step_shows_its_documents(opened: Any, start_se
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "documents" / "train-00000.parquet")
     log(tmp_path, 3)
     access = Access()
-    server = start_server(create_app(tmp_path, access, lambda: (lambda step: Batch(), 9)), access)
+    said: list[Sample] = []
+    server = start_server(create_app(tmp_path, access, lambda: (lambda step: Batch(), 9), lambda: said), access)
     assert server.client.get("/api/step/1").status_code == 401
     with opened(expected=" 404 ") as page:
         page.goto(f"{server.url}/?token={access.token}")
@@ -49,6 +51,10 @@ def test_it_follows_the_run_and_a_step_shows_its_documents(opened: Any, start_se
         page.get_by_text("Live: drawn anew").wait_for()
         log(tmp_path, 6)
         page.wait_for_function("() => document.querySelector('#curves figure').querySelectorAll('.hit').length === 6")
+        assert page.locator("#live-samples").is_hidden()
+        said.append(Sample("pretrain", 6, "The", HOSTILE))
+        page.get_by_role("heading", name="pretrain, step 6: The").wait_for()
+        assert page.locator("#live-sample-list pre").text_content() == HOSTILE
         points.nth(4).click()
         page.get_by_role("status").filter(has_text="Step 5: 2 documents, 40 tokens").wait_for()
         page.get_by_role("cell", name="CC-BY-4.0").wait_for()

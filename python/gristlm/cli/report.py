@@ -39,7 +39,10 @@ def _serve(path: Path, host: str, allow_hosts: tuple[str, ...], port: int) -> No
     from gristlm.cli.trace import batches
 
     try:
+        import torch
+
         from gristlm.serve.listen import listen
+        from gristlm.serve.live_samples import LiveSamples
         from gristlm.serve.report import create_app
         from gristlm.serve.security import Access
         from gristlm.serve.sessions import FileSessions, session_file
@@ -49,9 +52,15 @@ def _serve(path: Path, host: str, allow_hosts: tuple[str, ...], port: int) -> No
         raise MissingArtifactError(f"{path} is not a directory; give the directory of a run")
     sessions = FileSessions(session_file("report", [path]))
     access = Access(hosts=(host, *allow_hosts), sessions=sessions, csrf_key=sessions.csrf_key)
-    listen(
-        create_app(path, access, lambda: batches(path)),
-        host,
-        port,
-        lambda url: print(f"report of {path} at {url}/?token={access.token}", flush=True),
-    )
+    torch.set_num_threads(1)  # the run itself may be training beside us
+    samples = LiveSamples(path)
+    samples.start()
+    try:
+        listen(
+            create_app(path, access, lambda: batches(path), samples.rows),
+            host,
+            port,
+            lambda url: print(f"report of {path} at {url}/?token={access.token}", flush=True),
+        )
+    finally:
+        samples.close()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
@@ -18,15 +19,22 @@ from gristlm.runs.report.run_files import read_run
 from gristlm.serve.pages import add_errors, add_files
 from gristlm.serve.security import Access, Guard, refusal
 
+if TYPE_CHECKING:
+    from gristlm.serve.live_samples import Sample
+
 Batches = Callable[[], tuple[BatchAt, int]]
 
 
-def create_app(run: Path, access: Access, batches: Batches) -> ASGIApp:
+Samples = Callable[[], "Sequence[Sample]"]
+
+
+def create_app(run: Path, access: Access, batches: Batches, samples: Samples = tuple) -> ASGIApp:
     """Returns the application that shows `run`.
 
     Args:
         run: a run directory, finished or not.
         access: who may look.
+        samples: gives what the newest checkpoints said.
         batches: gives what makes a pretraining step's batch again and the number of steps; asked at the first step.
     """
     app = FastAPI(title="gristlm report", docs_url=None, redoc_url=None, openapi_url=None)
@@ -53,7 +61,12 @@ def create_app(run: Path, access: Access, batches: Batches) -> ASGIApp:
 
     @app.get("/api/version")
     def version() -> dict[str, str]:
-        return {"version": _version(run)}
+        said = samples()
+        return {"version": _version(run), "samples": f"{len(said)} {said[0].stage} {said[0].step}" if said else ""}
+
+    @app.get("/api/samples")
+    def said() -> dict[str, object]:
+        return {"samples": [dataclasses.asdict(one) for one in samples()]}
 
     @app.get("/api/step/{step}", response_model=None)
     def documents(step: int) -> Response | dict[str, object]:

@@ -72,8 +72,15 @@ def live(run: RunFiles) -> Html:
         '<th scope="col">document</th><th scope="col">licence</th><th scope="col">source</th><th scope="col">uri</th>'
         '<th scope="col">tokens</th></tr></thead><tbody></tbody></table></div></section>'
     )
+    samples = Html(
+        '<section id="live-samples" aria-labelledby="live-samples-heading" hidden>'
+        '<h2 id="live-samples-heading">Samples as it trains</h2><p class="note">What the newest checkpoints say, greedily; the newest first.</p>'
+        '<div id="live-sample-list"></div></section>'
+    )
     footer = tag("footer", tag("p", id="live", role="status"), _footer(run))
-    return join(Html("<!doctype html>\n"), tag("html", head, tag("body", main, lookup, footer), lang="en"), Html("\n"))
+    return join(
+        Html("<!doctype html>\n"), tag("html", head, tag("body", main, samples, lookup, footer), lang="en"), Html("\n")
+    )
 
 
 def _footer(run: RunFiles) -> str:

@@ -53,7 +53,7 @@ async function refresh() {
     find("alpha").hidden = annotators.length < 2;
     find("alpha").textContent = `Krippendorff's α of all: ${figure(alpha)} (1 is full agreement, 0 is chance)`;
     find("rating-alpha").hidden = ratingAlpha === null;
-    find("rating-alpha").textContent = `Krippendorff's α of the ratings: ${figure(ratingAlpha)} (interval metric)`;
+    find("rating-alpha").textContent = ratingAlpha === null ? "" : `Krippendorff's α of the ratings: ${figure(ratingAlpha)} (interval metric)`;
     find("rated-section").hidden = rated.length === 0;
     rows(find("rated"), rated.map((one) => [one.model, one.mean.toFixed(2), one.count]));
     find("models").hidden = models.length === 0;

@@ -4,6 +4,7 @@ import { call, find, make } from "./page.js";
 const EVERY_MS = 2000;
 const opened = () => [...document.querySelectorAll("#main details")].map((one) => one.open);
 let version = null;
+let sampled = "";
 
 // Asks for the page as a document: the server escaped it, and scripts in it do not run.
 function fetchPage() {
@@ -19,7 +20,11 @@ function fetchPage() {
 
 async function refresh() {
   try {
-    const now = (await call("/api/version")).version;
+    const { version: now, samples } = await call("/api/version");
+    if (samples !== sampled) {
+      sampled = samples;
+      showSamples((await call("/api/samples")).samples);
+    }
     if (version !== null && now !== version) {
       const [was, at] = [opened(), scrollY];
       find("main").replaceWith(document.adoptNode((await fetchPage()).getElementById("main")));
@@ -33,6 +38,13 @@ async function refresh() {
     find("live").textContent = `Not live: ${error.message}`;
   }
   setTimeout(refresh, EVERY_MS);
+}
+
+function showSamples(samples) {
+  find("live-samples").hidden = samples.length === 0;
+  find("live-sample-list").replaceChildren(...samples.map((one) => make("article", {},
+    make("h3", { textContent: `${one.stage}, step ${one.step.toLocaleString("en")}: ${one.prompt}` }),
+    make("pre", { dir: "auto", textContent: one.answer || "(empty)" }))));
 }
 
 async function show(step) {
