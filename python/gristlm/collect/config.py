@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from gristlm.collect.mixture import MixtureConfig
 from gristlm.collect.shard import parse as parse_shard
 from gristlm.collect.web.settings import WebConfig
 from gristlm.runs.config import StageConfig
@@ -33,9 +34,9 @@ class CollectConfig(StageConfig):
     """Where text comes from, and what is kept of it."""
 
     sources: list[str] = Field(default_factory=list)
-    """Files, folders, URLs of data (`s3://…`, `hf://…`), data sets of the hub (`hf-dataset:OWNER/NAME`) and web sites
-    (`https://…`) to read; `python:` or `python:docstrings` (`topics`, `packages`,
-    `code`) for the Python on this machine, which is also what an empty list reads."""
+    """Files, folders, finished artifacts of documents, URLs of data (`s3://…`, `hf://…`), data sets of the hub
+    (`hf-dataset:OWNER/NAME`) and web sites (`https://…`) to read; `python:` or `python:docstrings` (`topics`,
+    `packages`, `code`) for the Python on this machine, which is also what an empty list reads."""
     licences: list[str] = Field(default_factory=list)
     """SPDX ids of the licences to keep ("unknown" and "public-domain" too), case ignored; empty keeps all."""
     opt_out: list[str] = Field(default_factory=list)
@@ -48,6 +49,8 @@ class CollectConfig(StageConfig):
     """Cleaning rules for prose, in order, as `gristlm.clean` takes them; source code gets `encoding` and `unicode`."""
     heldout_fraction: float = Field(default=0.05, ge=0.0, lt=1.0)
     """Share of the documents to hold out, chosen by a hash of their id; 0 holds out none."""
+    mixture: MixtureConfig | None = None
+    """How much of each source is trained on; none takes all of all."""
     near_duplicate_threshold: float | None = Field(default=0.8, gt=0.0, le=1.0)
     """Jaccard similarity (of word 5-grams) from which a document is a near duplicate; none keeps near duplicates."""
     text_column: str = "text"

@@ -28,7 +28,10 @@ class Count:
 
 
 class Tally:
-    """Counts by (source, what, name); what: "found", "changed", "kept", "dropped", "licence", "language" or "split"."""
+    """Counts by (source, what, name).
+
+    What: "found", "changed", "kept", "repeated", "dropped", "licence", "language" or "split".
+    """
 
     def __init__(self, examples_per_reason: int) -> None:
         """Keeps at most that many examples of each reason for dropping."""
@@ -108,7 +111,10 @@ class Tally:
         }
 
     def _section(self, source: str | None) -> dict[str, object]:
-        single = {what: dataclasses.asdict(self.total(what, source=source)) for what in ("found", "changed", "kept")}
+        single = {
+            what: dataclasses.asdict(self.total(what, source=source))
+            for what in ("found", "changed", "kept", "repeated")
+        }
         grouped = {"dropped": "dropped", "licences": "licence", "languages": "language", "split": "split"}
         many = {
             title: {name: dataclasses.asdict(count) for name, count in self.by_name(what, source).items()}

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristlm import dedup
-from gristlm.collect import mapped, split
+from gristlm.collect import mapped, mixture, split
 from gristlm.collect.batch import SCHEMA
 from gristlm.collect.config import CollectConfig, size_in_bytes
 from gristlm.collect.document import Drop
@@ -42,21 +42,46 @@ def _select(tables: Sequence[pa.Table], config: CollectConfig, tally: Tally, out
     duplicates = _duplicates(whole.column("text"), config, output_dir / FINGERPRINTS)
     keep = duplicates.first < 0
     ids = np.array(whole.column("id").to_pylist(), dtype=object)
+    taken = _taken(ids, keep)
+    keep &= ~taken
     held = np.zeros(len(ids), dtype=np.bool_)
     held[keep] = split.heldout(list(ids[keep]), config.heldout_fraction)
+    times = keep.astype(np.int64)
+    if config.mixture is not None:
+        train = np.flatnonzero(keep & ~held)
+        sources = whole.column("source").take(pa.array(train)).to_pylist()
+        sizes = mixture.measures(tables, config.mixture, config.num_threads)[train]
+        times[train] = mixture.copies(list(ids[train]), sources, sizes, config.mixture, config.seed)
     for stale in [path for name in SPLITS for path in output_dir.glob(f"{name}-*.parquet")]:
         stale.unlink()
     shards = [_Shards(output_dir, name, config) for name in SPLITS]
     start = 0
     for table in tables:
         here = slice(start, start + len(table))
-        for shard, wanted in zip(shards, (keep & ~held, keep & held), strict=True):
-            shard.add(table.filter(pa.array(wanted[here])))
-        _count(table, start, duplicates, held, ids, tally)
+        for shard, wanted in zip(shards, (~held, held), strict=True):
+            shard.add(mixture.repeated(table, (times * wanted)[here]))
+        _count(table, start, duplicates, _Choice(ids, taken, held, times), tally)
         start += len(table)
     for shard in shards:
         shard.close()
     shutil.rmtree(output_dir / FINGERPRINTS, ignore_errors=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choice:
+    ids: npt.NDArray[np.object_]  # [N]
+    taken: npt.NDArray[np.bool_]  # [N]: whether an earlier document has the id
+    held: npt.NDArray[np.bool_]  # [N]: whether it is held out
+    times: npt.NDArray[np.int64]  # [N]: how often it is written
+
+
+def _taken(ids: npt.NDArray[np.object_], keep: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Returns bool[N]: whether a document that is kept has the id of an earlier one (of two artifacts merged)."""
+    found, seen = np.zeros(len(ids), dtype=np.bool_), set[str]()
+    for row in np.flatnonzero(keep):
+        found[row] = ids[row] in seen
+        seen.add(ids[row])
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +94,7 @@ class _Duplicates:
 def _duplicates(texts: pa.ChunkedArray[Any], config: CollectConfig, folder: Path) -> _Duplicates:
     first = np.full(len(texts), -1, dtype=np.int64)
     similarity = np.zeros(len(texts), dtype=np.float32)
-    memory = size_in_bytes(config.memory) // 2  # the rest is for the tables and what Python holds
-    memory = size_in_bytes(config.memory) // 4
+    memory = size_in_bytes(config.memory) // 4  # the rest is for the tables and what Python holds
     if config.near_duplicate_threshold is not None:
         near = dedup.minhash(
             texts,
@@ -86,31 +110,33 @@ def _duplicates(texts: pa.ChunkedArray[Any], config: CollectConfig, folder: Path
     return _Duplicates(first, ~exact.keep, similarity)
 
 
-def _count(
-    table: pa.Table,
-    start: int,
-    duplicates: _Duplicates,
-    held: npt.NDArray[np.bool_],
-    ids: npt.NDArray[np.object_],
-    tally: Tally,
-) -> None:
+def _count(table: pa.Table, start: int, duplicates: _Duplicates, choice: _Choice, tally: Tally) -> None:
     columns = [table.column(name) for name in ("source", "uri", "licence", "language", "text")]
     for offset in range(len(table)):
         source, uri, licence, language, text = (column[offset].as_py() for column in columns)
         index, size = start + offset, len(text.encode())
-        if duplicates.first[index] >= 0:
-            near = not duplicates.exact[index]
-            detail = f"of {ids[duplicates.first[index]]}" + (
-                f", similarity {duplicates.similarity[index]:.2f}" if near else ""
-            )
-            tally.drop_found(
-                Drop(source, uri, "near duplicate" if near else "exact duplicate", detail, size, fault=False), text
-            )
+        if reason := _reason(index, duplicates, choice):
+            tally.drop_found(Drop(source, uri, *reason, size, fault=False), text)
             continue
         tally.count(source, "kept", "", size)
         tally.count(source, "licence", licence, size)
         tally.count(source, "language", language, size)
-        tally.count(source, "split", SPLITS[int(held[index])], size)
+        tally.count(source, "split", SPLITS[int(choice.held[index])], size)
+        if choice.times[index] > 1:
+            again = int(choice.times[index]) - 1
+            tally.count(source, "repeated", "", again * size, again)
+
+
+def _reason(index: int, duplicates: _Duplicates, choice: _Choice) -> tuple[str, str] | None:
+    """Returns why a document is not written, and more about it; None where it is."""
+    first = duplicates.first[index]
+    if first >= 0 and duplicates.exact[index]:
+        return "exact duplicate", f"of {choice.ids[first]}"
+    if first >= 0:
+        return "near duplicate", f"of {choice.ids[first]}, similarity {duplicates.similarity[index]:.2f}"
+    if choice.taken[index]:
+        return "id already taken", str(choice.ids[index])
+    return None if choice.times[index] else (mixture.REASON, "")
 
 
 class _Shards:

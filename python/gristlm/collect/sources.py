@@ -12,6 +12,7 @@ from gristlm.collect.document import Source
 from gristlm.collect.files import FileSource
 from gristlm.collect.files.reading import Limits
 from gristlm.collect.files.remote import RemoteSource
+from gristlm.collect.finished import FinishedSource, is_finished
 from gristlm.collect.shard import Share
 from gristlm.collect.shard import parse as parse_shard
 from gristlm.collect.web.source import WebSource
@@ -57,6 +58,8 @@ def from_config(config: CollectConfig, work: Path) -> list[Source]:
         elif _URL.match(name):
             last = name.rstrip("/").rpartition("/")[2].partition("?")[0]
             found.append(RemoteSource(name, _unique(last.replace("*", "all"), found), limits))
+        elif is_finished(Path(name)):
+            found.append(FinishedSource(Path(name), _unique(_name(Path(name)), found)))
         else:
             found.append(FileSource(Path(name), _unique(_name(Path(name)), found), limits))
     if sites:

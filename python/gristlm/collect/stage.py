@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gristlm.collect import card
 from gristlm.collect.config import CollectConfig
+from gristlm.collect.finished import is_finished
 from gristlm.collect.gather import gather
 from gristlm.collect.report import Tally
 from gristlm.collect.select import select
@@ -77,6 +78,7 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> 
                 "bytes": kept.bytes,
                 "train_documents": split["train"].documents if "train" in split else 0,
                 "heldout_documents": split["heldout"].documents if "heldout" in split else 0,
+                "repeated_documents": tally.total("repeated").documents,
                 "dropped_documents": tally.total("dropped").documents,
             }
         )
@@ -85,8 +87,12 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> 
 
 
 def _lists(config: CollectConfig) -> dict[str, Path]:
-    """Returns the opt-out lists as inputs, so that the artifact says which edition of them it honours."""
-    return {f"opt_out{number or ''}": Path(file) for number, file in enumerate(config.opt_out)}
+    """Returns opt-out lists, tokenizer and finished artifacts as inputs, so that the manifest names their content."""
+    lists = {f"opt_out{number or ''}": Path(file) for number, file in enumerate(config.opt_out)}
+    if config.mixture is not None and config.mixture.tokenizer is not None:
+        lists["tokenizer"] = Path(config.mixture.tokenizer)
+    finished = [Path(name) for name in config.sources if is_finished(Path(name))]
+    return {**lists, **{f"documents{number or ''}": path for number, path in enumerate(finished)}}
 
 
 def _summarise(tally: Tally, seconds: float) -> None:
@@ -99,6 +105,8 @@ def _summarise(tally: Tally, seconds: float) -> None:
         more = f", {len(licences) - 4} more licences" if len(licences) > 4 else ""
         say(f"    from {source}: {count.documents:,} documents, {count.bytes / 1e6:.1f} MB ({named}{more})")
     say(f"  {_drops(tally)}")
+    if again := tally.total("repeated").documents:
+        say(f"  repeated by the mixture: {again:,} documents, {tally.total('repeated').bytes / 1e6:.1f} MB")
     split, languages = tally.by_name("split"), tally.by_name("language")
     spoken = ", ".join(
         f"{'source code' if name == 'zxx' else name} {count.documents:,}" for name, count in list(languages.items())[:6]

@@ -46,7 +46,7 @@ def read(path: Path | str, *, format: str | None = None, strict: bool = True) ->
     Args:
         path: `.jsonl`, `.json` (an array, or one object per line) or `.parquet`; `.gz` and `.zst` may follow the
             first two.
-        format: one of `chat_formats.FORMATS`; None takes the format of the first row, and the others must be in the same.
+        format: one of `chat_formats.FORMATS`; None takes that of the first row; all are in one.
         strict: raise at the first row that cannot be used; otherwise leave it out.
 
     Raises:
