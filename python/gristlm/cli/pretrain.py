@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from gristlm.cli.ladder import ladder
 from gristlm.cli.options import ConfigFile, NumThreads, Output, Seed
 from gristlm.cli.plan import plan
 from gristlm.cli.verb import OVERRIDES, settings, verb, wrote
@@ -21,8 +22,12 @@ class TrainUnlessNamed(TyperGroup):
         return super().parse_args(ctx, args if args and args[0] in self.commands else ["train", *args])
 
 
-app = typer.Typer(cls=TrainUnlessNamed, help="Train a model to predict the next token, or plan to (`plan`).")
+app = typer.Typer(
+    cls=TrainUnlessNamed,
+    help="Train a model to predict the next token, plan to (`plan`), or fit a scaling law (`ladder`).",
+)
 app.command()(plan)
+app.command(context_settings=OVERRIDES)(ladder)
 
 
 @app.command("train", hidden=True, context_settings=OVERRIDES)
