@@ -198,3 +198,60 @@ def test_everything_about_a_pair_is_said_and_reaches_training(
     for stage in ("dpo", "reward"):
         rows = [json.loads(line) for line in (tmp_path / stage / "metrics.jsonl").read_text().splitlines()]
         assert any(row.get("loss", 0) > 0 for row in rows)
+
+
+def test_rankings_and_ratings_by_mouse_and_key(opened: Any, label: Callable[..., Any]) -> None:
+    def said(text: str) -> list[dict[str, str]]:
+        return [{"role": "assistant", "content": text}]
+
+    asked = [{"role": "user", "content": "Which?"}]
+    several = [
+        Pair(asked, said(f"best {n}"), said(f"next {n}"), kind="ranking", more=[(said(f"worst {n}"), None)])
+        for n in range(2)
+    ]
+    single = [Pair([{"role": "user", "content": f"How? {n}"}], said(f"so {n}"), [], kind="rating") for n in range(2)]
+    server, _ = label([*several, *single])
+    with opened() as page:
+        page.goto(link(server))
+        store = page.get_by_role("button", name="Store this order")
+        for number in range(2):
+            page.get_by_role("heading", name="Which answer is best").wait_for()
+            page.locator(".said", has_text=f"best {number}").wait_for()
+            assert store.is_disabled()
+            places = {
+                word: page.locator(".several section", has=page.locator(".said", has_text=word))
+                for word in ("best", "next", "worst")
+            }
+            for word in ("best", "next", "worst"):
+                if number == 0:
+                    places[word].get_by_role("button", name=re.compile("Next best")).click()
+                else:
+                    page.keyboard.press(places[word].locator("kbd").inner_text())
+            page.picture(f"ranking-{number}")
+            if number == 0:
+                places["worst"].get_by_role("combobox").select_option("rank 2")  # as good as the next
+                store.click()
+            else:
+                page.keyboard.press("Enter")
+            status(page, "Stored")
+        page.get_by_role("heading", name="How good is this answer?").wait_for()
+        page.picture("rating")
+        page.get_by_role("button", name=re.compile("^Very good")).click()
+        page.locator(".said", has_text="so 1").wait_for()
+        page.keyboard.press("2")
+        status(page, "Nothing left")
+        page.keyboard.press("u")
+        page.locator(".said", has_text="so 1").wait_for()
+        page.keyboard.press("1")
+        status(page, "Nothing left")
+        page.get_by_role("link", name="Progress").click()
+        page.get_by_role("heading", name=re.compile("Ratings")).wait_for()
+        page.picture("progress")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Export preferences").click()
+        rows = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
+    assert [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in rows] == [
+        *(("best 0", "next 0"), ("best 0", "worst 0")),
+        *(("best 1", "next 1"), ("best 1", "worst 1"), ("next 1", "worst 1")),
+    ]
+    assert [row["rating"] for row in exported(server, "ratings")] == [5, 1]
