@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,11 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
 
-from gristlm.serve.security import MAX_BODY_BYTES, Access
+from fastapi import FastAPI
+
+from gristlm.serve.pages import add_page
+from gristlm.serve.security import MAX_BODY_BYTES, Access, Guard
+from gristlm.serve.sessions import FileSessions
 
 
 @pytest.fixture(params=["label", "api"], scope="module")
@@ -179,3 +185,67 @@ def test_a_session_has_a_limit_of_its_own() -> None:
     for number in range(2 * MAX_BUCKETS):
         limit.allows(str(number))
     assert len(limit._buckets) == MAX_BUCKETS
+
+
+def _answer(url: str, *parts: bytes, wait: float = 5.0) -> bytes:
+    """What a server says to a client that sends `parts` and then nothing."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=wait) as connection:
+        for part in parts:
+            connection.sendall(part)
+        said = b""
+        while more := connection.recv(65536):
+            said += more
+        return said
+
+
+def test_a_head_that_never_ends_is_hung_up_on(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gristlm.serve.listen.HEAD_SECONDS", 0.2)
+    assert _answer(server.url) == b""
+    assert _answer(server.url, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-A: ") == b""
+    whole = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    said = _answer(server.url, whole, b"GET /health HTTP/1.1\r\nX")  # a second one, on the same connection
+    assert said.startswith(b"HTTP/1.1 200")
+    assert server.client.get("/health").status_code == 200
+
+
+def test_a_body_that_never_comes_is_not_waited_for(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gristlm.serve.security.BODY_SECONDS", 0.2)
+    head = f"POST {changing(server)} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".encode()
+    head += b"Content-Type: application/json\r\n"
+    key = b"Authorization: Bearer " + server.access.token.encode() + b"\r\nContent-Length: 100\r\n\r\n{"
+    begun = time.monotonic()
+    said = _answer(server.url, head + key)
+    assert time.monotonic() - begun < 4
+    assert said == b"" or b" 4" in said.split(b"\r\n", 1)[0] or b" 500" in said.split(b"\r\n", 1)[0]
+
+
+def test_sessions_in_a_file_outlive_the_server(start_server: Any, tmp_path: Path) -> None:
+    file = tmp_path / "state" / "serve.json"
+    clients = []
+    for _ in range(2):
+        sessions = FileSessions(file)
+        access = Access(sessions=sessions, csrf_key=sessions.csrf_key)
+        app = Guard(add_page_to(FastAPI(), access), access)
+        server = start_server(app, access)
+        if not clients:
+            page = server.page().enter()
+            clients.append(page)
+            (secret,) = [value for name, value in page.client.cookies.items() if "session" in name]
+        else:
+            port = server.url.rsplit(":", 1)[1]
+            for sent, status in ((secret, 200), (f"{secret}x", 401)):
+                cookie = {"Cookie": f"gristlm_session_{port}={sent}"}
+                assert server.client.get("/", headers=cookie).status_code == status
+    assert sessions.csrf_key == FileSessions(file).csrf_key
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert secret not in file.read_text()
+    sessions.close(secret)
+    assert FileSessions(file).find(secret) is None
+    file.write_text("{")
+    assert FileSessions(file).find(secret) is None
+
+
+def add_page_to(app: FastAPI, access: Access) -> FastAPI:
+    add_page(app, access, "/", "guidelines", "a page", style="label.css")
+    return app
