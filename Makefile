@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 # Parallel tests: as many workers as cores, torch on one thread in each.
 WORKERS ?= auto
 
-.PHONY: help setup core demo test test-browser lint format bench bench-tokenizer docs wheel clean
+.PHONY: help setup core demo test test-browser lint format bench bench-tokenizer bench-instructions docs wheel clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 27
 
 setup: $(VENV)/.ready core ## make .venv with everything the demo and the tests need, and build the extension
 
@@ -63,6 +63,9 @@ bench-tokenizer: setup ## the tokenizer's table, written to bench/README.md
 	  $(BIN)/gristlm bench tokenizer && printf '```\n'; } > target/bench.md
 	mv target/bench.md bench/README.md
 	cat bench/README.md
+
+bench-instructions: setup ## instructions counted beside the kept counts (needs valgrind)
+	$(BIN)/python bench/instructions.py
 
 docs: setup ## build the documentation into site/
 	$(BIN)/python -m pip install --quiet --group docs

@@ -22,7 +22,7 @@ def read_texts(files: Sequence[Path]) -> tuple[list[str], Path | None, str]:
         MissingArtifactError: a file is not there.
         InputError: the files hold no text.
     """
-    vocabulary = next((path for path in files if _is_vocabulary(path)), None)
+    vocabulary = next((path for path in files if is_vocabulary(path)), None)
     given = [path for path in files if path != vocabulary]
     if given:
         source, described = _from_files(given), ", ".join(str(path) for path in given)
@@ -41,7 +41,8 @@ def read_texts(files: Sequence[Path]) -> tuple[list[str], Path | None, str]:
     return documents, vocabulary, f"{described}: {len(documents):,} documents, {size / 1e6:.1f} MB"
 
 
-def _is_vocabulary(path: Path) -> bool:
+def is_vocabulary(path: Path) -> bool:
+    """Whether the name is that of a vocabulary rather than of a text."""
     return path.name.endswith(VOCABULARIES) or path.name in ("tokenizer.json", "tekken.json")
 
 

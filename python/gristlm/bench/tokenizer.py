@@ -1,92 +1,244 @@
-"""Rows of the tokenizer: encode document by document (cold and warm), batch to a flat array, decode, train."""
+"""Rows of the tokenizer: encoding, decoding, hostile inputs, loading and training.
+
+One thread everywhere but in the row of two: peers' pools are held to one by their environment variables.
+"""
 
 from __future__ import annotations
 
 import functools
-import json
+import itertools
 import os
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gristlm.bench import tokenizer_peers
+from gristlm.bench import adversarial, tokenizer_peers, tokenizer_training, two_threads
 from gristlm.bench.frame import OURS, BenchTable, Contender
+from gristlm.bench.tokenizer_corpus import Corpus, read_corpus
 from gristlm.bench.tokenizer_peers import Peer
 from gristlm.bench.vocabulary import Vocabulary, choose
 from gristlm.tokenize import Tokenizer
 
-TRAIN_BYTES = 4 << 20
-TRAIN_VOCAB_SIZE = 8192
+ONE_STRING_BYTES = 12_000_000
+SHORT_CALL = " the cats"
+SHORT_CALLS = 50_000
+TRIAL_SECONDS = 0.2
+"""Whoever takes longer than this for an eighth of a hostile input takes no part in its row."""
 
 
-def measure(table: BenchTable, texts: list[str], vocabulary_file: Path | None, peers: Sequence[str] | None) -> None:
-    """Adds every row to `table`. One thread everywhere: peers' pools are held to one by their environment variables."""
+def measure(table: BenchTable, files: Sequence[Path], peers: Sequence[str] | None, *, large: bool) -> None:
+    """Adds every row to `table`; `large` also trains on 100 MB.
+
+    Raises:
+        InputError: a peer is unknown or not installed, or the files hold no text.
+        MissingArtifactError: a file is not there.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("RAYON_NUM_THREADS", "1")
+    tokenizer_peers.check(peers)
+    corpus = read_corpus(files)
     with tempfile.TemporaryDirectory() as folder:
-        vocabulary = choose(vocabulary_file, texts, Path(folder))
+        vocabulary = choose(corpus.vocabulary, [*corpus.english, *corpus.code], Path(folder))
         others, versions, left_out = tokenizer_peers.load(peers, vocabulary)
-        table.text = f"{table.text}; vocabulary {vocabulary.name}; one thread"
+        table.text = f"{corpus.described}; vocabulary {vocabulary.name}; one thread"
         table.versions.update(versions)
         table.skipped.update(left_out)
-        _encode(table, texts, vocabulary, others)
-        _decode(table, texts, vocabulary, others)
-        _train(table, texts, peers)
+        libraries = [ours(vocabulary), *others]
+        _documents(table, corpus, libraries)
+        _batches(table, corpus, libraries)
+        two_threads.measure(table, corpus.english, vocabulary, [peer.name for peer in others])
+        _one_string(table, corpus.english, libraries)
+        _short_call(table, libraries)
+        _decode(table, corpus.english, vocabulary, libraries)
+        _hostile(table, libraries)
+        _load(table, vocabulary, Path(folder), libraries)
+    tokenizer_training.measure(table, corpus, peers, large=large)
 
 
-def _ours(vocabulary: Vocabulary) -> Peer:
+def ours(vocabulary: Vocabulary) -> Peer:
+    """Returns us, behind the same calls as the others."""
+    file, pattern = vocabulary.tiktoken_file, vocabulary.tokenizer.pattern
     return Peer(
         OURS,
         fresh=vocabulary.fresh,
-        encode=lambda own, text: own.encode(text),
+        encode=lambda own: own.encode,
         encode_flat=lambda own, texts: own.encode_batch(texts, num_threads=1).ids,
-        decode=lambda own, ids: own.decode(ids),
+        decode=lambda own: own.decode,
+        load_tiktoken=None if file is None else functools.partial(Tokenizer.from_tiktoken, file, pattern=pattern),
+        load_json=Tokenizer.from_file,
     )
 
 
-def _encode(table: BenchTable, texts: list[str], vocabulary: Vocabulary, others: list[Peer]) -> None:
-    num_bytes = sum(len(text.encode()) for text in texts)
-    peers = [_ours(vocabulary), *others]
-    one_by_one = {peer.name: functools.partial(_encode_each, peer, texts) for peer in peers}
-    cold = [Contender(peer.name, peer.fresh, one_by_one[peer.name]) for peer in peers]
-    table.compare("encode documents, first pass", num_bytes, cold)
-    warm = {peer.name: _warmed(peer, texts) for peer in peers}
-    again = [Contender(p.name, functools.partial(_same, warm[p.name]), one_by_one[p.name]) for p in peers]
-    table.compare("encode documents again", num_bytes, again)
-    flat = [
-        Contender(
-            p.name, functools.partial(_same, warm[p.name]), functools.partial(_encode_flat, p, texts), result=_flat
-        )
-        for p in peers
-        if p.encode_flat is not None
+def _documents(table: BenchTable, corpus: Corpus, libraries: list[Peer]) -> None:
+    for kind, texts in (("English", corpus.english), ("multilingual", corpus.multilingual), ("code", corpus.code)):
+        runs = [(peer, functools.partial(encode_each, peer, texts)) for peer in libraries]
+        cold = [Contender(peer.name, peer.fresh, run) for peer, run in runs]
+        table.compare(f"{kind}, one by one, cold", size(texts), cold, rounds=2)
+        if kind == "English":
+            warm = [Contender(peer.name, same(warmed(peer, texts)), run) for peer, run in runs]
+            table.compare(f"{kind}, one by one, warm", size(texts), warm)
+
+
+def _batches(table: BenchTable, corpus: Corpus, libraries: list[Peer]) -> None:
+    for kind, texts in (("English", corpus.english), ("multilingual", corpus.multilingual)):
+        task = f"{kind}, batch to array, warm"
+        contenders = [
+            Contender(
+                peer.name,
+                same(warmed(peer, texts)),
+                functools.partial(_encode_flat, peer.encode_flat, texts),
+                result=_flat,
+            )
+            for peer in _able(table, task, libraries, "encode_flat")
+            if peer.encode_flat
+        ]
+        table.compare(task, size(texts), contenders)
+
+
+def _one_string(table: BenchTable, texts: list[str], libraries: list[Peer]) -> None:
+    repeats = ONE_STRING_BYTES // max(size(texts), 1) + 1
+    text = "".join(itertools.chain.from_iterable(itertools.repeat(texts, repeats)))[:ONE_STRING_BYTES].rstrip()
+    contenders = [
+        Contender(peer.name, same(warmed(peer, texts)), functools.partial(encode_each, peer, [text]))
+        for peer in libraries
     ]
-    table.compare("batch to a flat array, again", num_bytes, flat)
+    table.compare(f"one string of {len(text) / 1e6:.0f} MB", len(text.encode()), contenders, rounds=2)
 
 
-def _same(own: Any) -> Any:
-    return own
+def _short_call(table: BenchTable, libraries: list[Peer]) -> None:
+    def calls(encode: Callable[[str], Sequence[int]]) -> list[int]:
+        for _ in itertools.repeat(None, SHORT_CALLS - 1):
+            encode(SHORT_CALL)
+        return list(encode(SHORT_CALL))
+
+    contenders = [Contender(peer.name, same(peer.encode(peer.fresh())), calls) for peer in libraries]
+    table.compare(
+        f"a call with {len(SHORT_CALL)} bytes", len(SHORT_CALL), contenders, unit="ns/call", calls=SHORT_CALLS
+    )
 
 
-def _encode_each(peer: Peer, texts: list[str], own: Any) -> list[Sequence[int]]:
-    return [peer.encode(own, text) for text in texts]
+def _decode(table: BenchTable, texts: list[str], vocabulary: Vocabulary, libraries: list[Peer]) -> None:
+    own = vocabulary.tokenizer
+    lists = [own.encode(text) for text in texts]
+    arrays = [own.encode_array(text) for text in texts]
+
+    def contender(peer: Peer, rows: Sequence[Any], note: str = "") -> Contender[Any]:
+        assert peer.decode is not None
+        return Contender(
+            peer.name, same(peer.decode(peer.fresh())), lambda decode: [decode(ids) for ids in rows], note=note
+        )
+
+    able = _able(table, "decode", libraries, "decode")
+    table.compare("decode from lists", size(texts), [contender(peer, lists) for peer in able])
+    # None of the others takes arrays faster than lists: theirs is the list's figure again, in the same rounds.
+    from_arrays = [contender(able[0], arrays), *(contender(peer, lists, "lists") for peer in able[1:])]
+    table.compare("decode from arrays", size(texts), from_arrays)
 
 
-def _encode_flat(peer: Peer, texts: list[str], own: Any) -> Any:
-    return peer.encode_flat(own, texts) if peer.encode_flat else None
+def _hostile(table: BenchTable, libraries: list[Peer]) -> None:
+    owns = {peer.name: peer.encode(peer.fresh()) for peer in libraries}
+    for kind, text in adversarial.inputs().items():
+        task = f"1 MB: {kind}"
+        contenders = []
+        for name, encode in owns.items():
+            try:
+                began = time.process_time()
+                encode(text[: len(text) // 8])
+                seconds = time.process_time() - began
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:
+                table.skipped[f"{name}: {task}"] = "refuses it"
+                continue
+            if seconds > TRIAL_SECONDS and name != OURS:
+                table.skipped[f"{name}: {task}"] = f"an eighth of it takes longer than {TRIAL_SECONDS} s"
+                continue
+            contenders.append(Contender(name, same(encode), functools.partial(_call, text), result=_listed))
+            # One round: many libraries remember the whole text, and would look it up in the next.
+            table.compare(task, len(text.encode()), contenders, rounds=1, unit="ms")
 
 
-def _decode_each(peer: Peer, rows: Sequence[Any], own: Any) -> list[str]:
-    return [peer.decode(own, ids) for ids in rows] if peer.decode else []
+def _load(table: BenchTable, vocabulary: Vocabulary, folder: Path, libraries: list[Peer]) -> None:
+    sample = "The loaded vocabulary gives these ids: naïve, 東京, 1234.\n"
+    definition = folder / "tokenizer.json"
+    vocabulary.tokenizer.save(definition)
+    of: dict[str, Callable[[Peer], Callable[[], Any] | None]] = {
+        "load .tiktoken": lambda peer: peer.load_tiktoken,
+        "load tokenizer.json": lambda peer: peer.load_json and functools.partial(peer.load_json, str(definition)),
+    }
+    for task, reader in of.items():
+        contenders: list[Contender[None]] = []
+        for peer in libraries:
+            read = reader(peer)
+            if read is None:
+                table.skipped[f"{peer.name}: {task}"] = "does not read it"
+                continue
+            contenders.append(
+                Contender(
+                    peer.name,
+                    prepare=lambda: None,
+                    run=functools.partial(_ignoring, read),
+                    result=functools.partial(_encoded, peer, sample),
+                    note=peer.note,
+                )
+            )
+        if contenders and contenders[0].library == OURS:
+            table.compare(task, definition.stat().st_size, contenders, unit="s")
 
 
-def _warmed(peer: Peer, texts: list[str]) -> Any:
+def size(texts: Sequence[str]) -> int:
+    """Bytes of UTF-8."""
+    return sum(len(text.encode()) for text in texts)
+
+
+def same(own: Any) -> Callable[[], Any]:
+    """Returns a call that gives `own`: what is used again and again, caches and all."""
+    return lambda: own
+
+
+def encode_each(peer: Peer, texts: Sequence[str], own: Any) -> list[Sequence[int]]:
+    """Returns the ids of every text, one call each."""
+    encode = peer.encode(own)
+    return [encode(text) for text in texts]
+
+
+def warmed(peer: Peer, texts: Sequence[str]) -> Any:
+    """Returns the library, after it has seen `texts`."""
     own = peer.fresh()
-    for text in texts:
-        peer.encode(own, text)
+    encode_each(peer, texts, own)
     return own
+
+
+def _able(table: BenchTable, task: str, libraries: list[Peer], call: str) -> list[Peer]:
+    """Those that have the call; the others are left out by name."""
+    for peer in libraries:
+        if getattr(peer, call) is None:
+            table.skipped[f"{peer.name}: {task}"] = "has no such call"
+    return [peer for peer in libraries if getattr(peer, call) is not None]
+
+
+def _encode_flat(encode: Callable[[Any, list[str]], Any], texts: list[str], own: Any) -> Any:
+    return encode(own, texts)
+
+
+def _listed(ids: Any) -> list[int]:
+    return list(ids)
+
+
+def _call(text: str, encode: Callable[[str], Sequence[int]]) -> Sequence[int]:
+    return encode(text)
+
+
+def _ignoring(read: Callable[[], Any], _: None) -> Any:
+    return read()
+
+
+def _encoded(peer: Peer, text: str, own: Any) -> list[int]:
+    return list(peer.encode(own)(text))
 
 
 def _flat(result: Any) -> list[int]:
@@ -94,56 +246,3 @@ def _flat(result: Any) -> list[int]:
     if isinstance(result, np.ndarray):
         return [int(id) for id in result]
     return [int(id) for row in result for id in row]
-
-
-def _decode(table: BenchTable, texts: list[str], vocabulary: Vocabulary, others: list[Peer]) -> None:
-    own = vocabulary.tokenizer
-    lists = [own.encode(text) for text in texts]
-    arrays = [own.encode_array(text) for text in texts]
-    num_bytes = sum(len(text.encode()) for text in texts)
-    peers = [peer for peer in (_ours(vocabulary), *others) if peer.decode is not None]
-    contenders = [Contender(peer.name, peer.fresh, functools.partial(_decode_each, peer, lists)) for peer in peers]
-    table.compare("decode from lists", num_bytes, contenders)
-    from_arrays = Contender(OURS, vocabulary.fresh, functools.partial(_decode_each, peers[0], arrays))
-    table.compare("decode from arrays", num_bytes, [from_arrays])
-
-
-def _train(table: BenchTable, texts: list[str], peers: Sequence[str] | None) -> None:
-    chosen, size = [], 0
-    for text in texts:
-        chosen.append(text)
-        size += len(text.encode())
-        if size >= TRAIN_BYTES:
-            break
-    ours = Contender(OURS, prepare=lambda: None, run=functools.partial(_train_ours, chosen), result=_merges)
-    contenders: list[Contender[None]] = [ours]
-    if peers is None or "tokenizers" in peers:
-        try:
-            contenders.append(_train_tokenizers(chosen))
-        except ImportError:
-            table.skipped["tokenizers: train"] = "not installed"
-    table.compare(f"train {TRAIN_VOCAB_SIZE:,} tokens", size, contenders, rounds=2)
-
-
-def _train_ours(texts: list[str], _: None) -> Tokenizer:
-    return Tokenizer.train(texts, vocab_size=TRAIN_VOCAB_SIZE, pattern="gpt2", num_threads=1)
-
-
-def _train_tokenizers(texts: list[str]) -> Contender[None]:
-    from tokenizers import Tokenizer as Other
-    from tokenizers import models, pre_tokenizers, trainers
-
-    def run(_: None) -> Other:
-        other = Other(models.BPE())
-        other.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=TRAIN_VOCAB_SIZE, initial_alphabet=alphabet, show_progress=False)
-        other.train_from_iterator(texts, trainer)
-        return other
-
-    return Contender("tokenizers", lambda: None, run, result=_merges)
-
-
-def _merges(trained: Any) -> object:
-    definition = trained.state.to_json() if isinstance(trained, Tokenizer) else trained.to_str()
-    return json.loads(definition)["model"]["merges"]

@@ -16,12 +16,16 @@ def bench(
         str, typer.Argument(help="What to measure: tokenizer, data, packing, train or generate.")
     ] = "tokenizer",
     files: Annotated[
-        list[Path] | None, typer.Option("--files", help="Text to measure on: files or folders; may be given again.")
+        list[Path] | None,
+        typer.Option("--files", "--text", help="Text to measure on: files or folders; may be given again."),
     ] = None,
     peers: Annotated[
         str | None,
         typer.Option("--peers", help="Only these peers, e.g. tiktoken,tokenizers; all installed ones when not given."),
     ] = None,
+    large: Annotated[
+        bool, typer.Option("--large", help="Also the rows that take minutes: training on 100 MB.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", help="Directory for bench.json and bench.svg.")] = None,
 ) -> None:
     """Measure us beside the installed peers, in one process, on your files; equal results are asserted first."""
@@ -29,7 +33,10 @@ def bench(
     from gristlm.runs.files import write_atomic
 
     table = run_bench(
-        area, files=files or (), peers=None if peers is None else [name.strip() for name in peers.split(",")]
+        area,
+        files=files or (),
+        peers=None if peers is None else [name.strip() for name in peers.split(",")],
+        large=large,
     )
     print(table.to_text())
     if output is not None:
