@@ -34,6 +34,9 @@ def collect(
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Read web sites on this machine and private networks; for tests.")
     ] = False,
+    conversations: Annotated[
+        bool, typer.Option("--conversations", help="The sources are chat or preference data, for finetune and rlhf.")
+    ] = False,
     config: ConfigFile = None,
     seed: Seed = None,
     num_threads: NumThreads = None,
@@ -43,6 +46,7 @@ def collect(
     Settings: --collect.heldout_fraction=0.05 …; all of them: gristlm config schema collect
     """
     from gristlm.collect import run
+    from gristlm.collect.conversations import gather
 
     names = None if licences is None else json.dumps([name.strip() for name in licences.split(",") if name.strip()])
     keys = {
@@ -58,5 +62,8 @@ def collect(
     )
     table = with_sources(whole, plain).collect
     assert table is not None, "settings fills the tables it is asked for"
-    run(table, {}, output)
+    if conversations:
+        gather(table, {}, output)
+    else:
+        run(table, {}, output)
     wrote(output)

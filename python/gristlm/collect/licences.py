@@ -130,11 +130,12 @@ def allows(licence: str, wanted: Collection[str]) -> bool:
     """Returns whether a licence expression is covered by the `wanted` identifiers (case does not matter).
 
     `A OR B` needs one of the two, `A AND B` both, `A WITH exception` needs A. "unknown" is covered only where it is
-    wanted by name, and "public-domain" in `wanted` covers CC0-1.0, CC-PDDC, PDDL-1.0 and the Unlicense.
+    wanted by name, and "public-domain" in `wanted` covers CC0-1.0, CC-PDDC, PDDL-1.0, the Unlicense and
+    pages with the Public Domain Mark (LicenseRef-public-domain).
     """
     names = {name.lower() for name in wanted}
     if "public-domain" in names:
-        names |= {"cc0-1.0", "cc-pddc", "pddl-1.0", "unlicense"}
+        names |= {"cc0-1.0", "cc-pddc", "pddl-1.0", "unlicense", "licenseref-public-domain"}
     if licence.lower() in names:
         return True
     tokens = _TOKEN.findall(licence)

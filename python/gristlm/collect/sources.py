@@ -16,6 +16,7 @@ from gristlm.collect.finished import FinishedSource, is_finished
 from gristlm.collect.shard import Share
 from gristlm.collect.shard import parse as parse_shard
 from gristlm.collect.web.source import WebSource
+from gristlm.errors import InputError
 
 CRAWL = "crawl"
 _SITE = re.compile(r"https?://", re.IGNORECASE)
@@ -28,8 +29,10 @@ _DATA = re.compile(
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def from_config(config: CollectConfig, work: Path) -> list[Source]:
+def from_config(config: CollectConfig, work: Path, *, chats: bool = False) -> list[Source]:
     """Returns the sources of `config.sources`, in order; the Python on this machine where it names none.
+
+    With `chats`, they are chat and preference data, and must be files, URLs of files or data sets of the hub.
 
     All web sites are one source, last of all; it keeps its state in a folder of `work`.
 
@@ -44,7 +47,13 @@ def from_config(config: CollectConfig, work: Path) -> list[Source]:
         tuple(mime.lower() for mime in config.mimes),
         tuple(config.statuses),
         re.compile(config.url_pattern) if config.url_pattern else None,
+        chats,
     )
+    unfit = [name for name in config.sources or ["python:"] if name.startswith("python:") or _is_site(name)]
+    if chats and unfit:
+        raise InputError(
+            f"source {unfit[0]!r} holds no chat data; give files of conversations or pairs, or hf-dataset:…"
+        )
     found: list[Source] = []
     sites: list[str] = []
     for name in config.sources or ["python:"]:

@@ -44,7 +44,7 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> 
         StorageError: the output cannot be written.
     """
     sources = from_config(config, output_dir)
-    stage = artifact.begin(output_dir, kind="documents", config=config, inputs={**inputs, **_lists(config)})
+    stage = artifact.begin(output_dir, kind="documents", config=config, inputs={**inputs, **recorded(config)})
     if stage.manifest:
         return stage.manifest
     try:
@@ -86,7 +86,7 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> 
         stage.close()
 
 
-def _lists(config: CollectConfig) -> dict[str, Path]:
+def recorded(config: CollectConfig) -> dict[str, Path]:
     """Returns opt-out lists, tokenizer and finished artifacts as inputs, so that the manifest names their content."""
     lists = {f"opt_out{number or ''}": Path(file) for number, file in enumerate(config.opt_out)}
     if config.mixture is not None and config.mixture.tokenizer is not None:

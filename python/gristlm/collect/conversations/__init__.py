@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gristlm.collect.config import ConversationsConfig
+from gristlm.collect.conversations.gathered import gather
 from gristlm.collect.conversations.stage import run
 
-__all__ = ["ConversationsConfig", "run"]
+__all__ = ["ConversationsConfig", "gather", "run"]

@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator, Mapping
 
 from gristlm.collect import charset
-from gristlm.collect.document import NO_LANGUAGE, Document, Drop
+from gristlm.collect.document import NO_LANGUAGE, UNKNOWN_LICENCE, Document, Drop
 from gristlm.collect.files import gutenberg
 from gristlm.collect.files.formats import programming_language
 from gristlm.collect.files.pieces import cut
 from gristlm.collect.files.reading import File, licence_of, read_whole
 from gristlm.collect.files.refusal import Refusal
+from gristlm.collect.headers import from_header
 
 _UNDERLINE = re.compile(r"([=\-~^\"'#*+])\1{2,}\s*")
 _MAX_TITLE = 100
@@ -29,6 +30,7 @@ def read(file: File) -> Iterator[Document | Drop]:
     if file.kind == "code":
         code = programming_language(file.name)
         about = {"code": code, "charset": encoding}
+        licence = from_header(text) if licence == UNKNOWN_LICENCE else licence
         yield file.document(text, title=file.name, licence=licence, language=NO_LANGUAGE, metadata=about)
         return
     book = gutenberg.book(text)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from gristlm.collect.document import Drop, Entry, Item, Task
-from gristlm.collect.files import archives, books, dumps, office, pages, plain, rows, tables, warc
+from gristlm.collect.files import archives, books, chats, dumps, office, pages, plain, rows, tables, warc
 from gristlm.collect.files.formats import Kind
 from gristlm.collect.files.reading import File
 from gristlm.collect.files.refusal import Refusal
@@ -24,6 +25,8 @@ _ONE_DOCUMENT: dict[Kind, Callable[[File], Iterator[Item]]] = {
     "docx": office.read_docx,
     "epub": books.read,
 }
+_ROWS: tuple[Kind, ...] = ("jsonl", "parquet", "csv", "tar", "zip")
+_JSON = re.compile(r"\.json(?:\.\w+)?$", re.IGNORECASE)
 _STREAMED: dict[Kind, Callable[[File], Iterator[Entry]]] = {
     "jsonl": rows.read_jsonl,
     "parquet": rows.read_parquet,
@@ -38,7 +41,11 @@ _STREAMED: dict[Kind, Callable[[File], Iterator[Entry]]] = {
 
 def read(file: File) -> Iterator[Entry]:
     """Yields what a file holds; a file of one document is a task. A failure is a drop."""
-    if file.kind in _ONE_DOCUMENT:
+    if file.limits.chats and _JSON.search(file.name):
+        yield Task(lambda: _guarded(file, chats.read_json), max(1, file.size))
+    elif file.limits.chats and file.kind not in _ROWS:
+        yield Drop(file.source, file.uri, "no chat data", f"rows are read from {', '.join(_ROWS)} and json", file.size)
+    elif file.kind in _ONE_DOCUMENT:
         yield Task(lambda: _guarded(file, _ONE_DOCUMENT[file.kind]), max(1, file.size))
     else:
         yield from _guarded(file, _STREAMED[file.kind])

@@ -37,6 +37,8 @@ class Limits:
     """HTTP statuses to take from web archives."""
     url_pattern: re.Pattern[str] | None = None
     """What an address in a web archive must match somewhere."""
+    chats: bool = False
+    """Whether rows are conversations and pairs, not texts."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from gristlm.collect.document import Document, Drop
+from gristlm.collect.files import chats
 from gristlm.collect.files.reading import File, licence_of, open_binary, seekable
 from gristlm.collect.files.refusal import Refusal
 from gristlm.collect.files.unpack import FREE_BYTES, MAX_RATIO
@@ -64,7 +65,7 @@ def read_parquet(file: File) -> Iterator[Document | Drop]:
             raise Refusal("damaged file", str(error)) from error
         names = parquet.schema_arrow.names
         column = file.limits.text_column
-        if column not in names or not _is_string(parquet.schema_arrow.field(column).type):
+        if not file.limits.chats and (column not in names or not _is_string(parquet.schema_arrow.field(column).type)):
             raise Refusal(
                 "no text column",
                 f"{file.where} has no string column {column!r} (text_column); it has {', '.join(names)}",
@@ -75,7 +76,8 @@ def read_parquet(file: File) -> Iterator[Document | Drop]:
         ]
         number = 0
         try:
-            for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
+            columns = None if file.limits.chats else wanted
+            for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
                 for row in batch.to_pylist():
                     number += 1
                     yield from_row(file, number, row)
@@ -110,6 +112,8 @@ def _from_json(file: File, number: int, line: bytes) -> Document | Drop:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         return file.drop(f"row={number}", BAD_ROW, f"{file.where}:{number}: not JSON: {error}", size=len(line))
+    if file.limits.chats:
+        return chats.from_row(file, number, row, len(line))
     if not isinstance(row, dict):
         return file.drop(f"row={number}", BAD_ROW, f"{file.where}:{number}: not a JSON object", size=len(line))
     return from_row(file, number, row, len(line))
@@ -117,6 +121,8 @@ def _from_json(file: File, number: int, line: bytes) -> Document | Drop:
 
 def from_row(file: File, number: int, row: Mapping[str, object], size: int = 0) -> Document | Drop:
     """Returns the document of a row, by the names of its columns; `size` is counted where it has none."""
+    if file.limits.chats:
+        return chats.from_row(file, number, row, size)
     column = file.limits.text_column
     text = row.get(column)
     part = f"row={number}"

@@ -35,7 +35,7 @@ def read(file: File) -> Iterator[Document | Drop]:
         rows = csv.DictReader(lines, delimiter="\t" if tabs else _delimiter(head), strict=True)
         number = 0
         try:
-            if file.limits.text_column not in (rows.fieldnames or ()):
+            if not file.limits.chats and file.limits.text_column not in (rows.fieldnames or ()):
                 raise Refusal(
                     "no text column",
                     f"{file.where} has no column {file.limits.text_column!r} (text_column); "
