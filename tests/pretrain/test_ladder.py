@@ -34,13 +34,13 @@ def test_what_cannot_be_fitted(tmp_path: Path) -> None:
 
 def test_a_ladder_of_three(inputs: dict[str, Path], tmp_path: Path) -> None:
     base = config(learning_rate=1e-2)
-    fitted = ladder.run(base, inputs, tmp_path, widths=[96, 32, 64], tokens_per_weight=0.3, predict=10**6)
+    fitted = ladder.run(base, inputs, tmp_path, widths=[96, 32, 64], tokens_per_weight=0.08, predict=10**6)
     body = json.loads((tmp_path / "ladder.json").read_text())
     sizes = [rung["parameters"] for rung in body["rungs"]]
     assert sizes == sorted(sizes)
     assert body["prediction"] == {"parameters": 10**6, "loss": fitted.predict(10**6)}
-    assert all(rung["tokens"] == pytest.approx(0.3 * rung["parameters"], rel=0.5) for rung in body["rungs"])
+    assert all(rung["tokens"] == pytest.approx(0.08 * rung["parameters"], rel=0.5) for rung in body["rungs"])
     assert "1M: " in (tmp_path / "ladder.svg").read_text()
     before = (tmp_path / "width-0032" / "manifest.json").read_bytes()
-    assert ladder.run(base, inputs, tmp_path, widths=[32, 64, 96], tokens_per_weight=0.3, predict=10**6) == fitted
+    assert ladder.run(base, inputs, tmp_path, widths=[32, 64, 96], tokens_per_weight=0.08, predict=10**6) == fitted
     assert (tmp_path / "width-0032" / "manifest.json").read_bytes() == before

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from gristlm.pretrain import PretrainConfig, run
 from gristlm.training import MetricsLog
@@ -21,6 +23,7 @@ SETTINGS: dict[str, object] = {
     "checkpoint_every": 3,
     "evaluate_every": 3,
     "evaluate_batches": 1,
+    "ema_decay": 0.8,
     "keep_last": None,
     "num_threads": 1,
     "seed": 3,
@@ -72,6 +75,9 @@ def test_two_are_as_one_and_either_goes_on_from_the_other(
     run(PretrainConfig.model_validate(settings), inputs, one)
     two_processes(inputs, two, settings)
     assert losses(two) == pytest.approx(losses(one), abs=1e-5)
+    averaged = [load_file(stage / "final" / "model.safetensors") for stage in (one, two)]
+    for name, tensor in averaged[0].items():
+        torch.testing.assert_close(averaged[1][name], tensor, atol=2e-4, rtol=1e-3)
     if optimizer == "adamw":
         return
     go_on_from_the_middle(two, tmp_path / "two-to-one")

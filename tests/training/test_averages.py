@@ -27,7 +27,7 @@ def test_in_place_and_back() -> None:
     averages = Averages(module, decay=0.5)
     with torch.no_grad():
         module.weight.zero_()
-    with averages.in_place(module):
+    with averages.in_place():
         assert torch.equal(module.weight, averages.tensors["weight"])
     assert not module.weight.any()
 

@@ -36,7 +36,7 @@ def measure(table: BenchTable, texts: list[str], vocabulary: Path | None, peers:
         if name not in PEERS:
             raise InputError(f"peers has {name!r}; known are {', '.join(PEERS)}")
     torch.set_num_threads(1)
-    table.unit = "Mtok"
+    table.unit = "ktok"
     table.versions["torch"] = torch.__version__
     table.text = f"{SHAPE.num_parameters() / 1e6:.1f} M weights, {ROWS} rows of {SEQ_LEN}, float32, AdamW; one thread"
     random = torch.Generator().manual_seed(0)
@@ -48,7 +48,8 @@ def measure(table: BenchTable, texts: list[str], vocabulary: Path | None, peers:
         contenders.append(_row("transformers", _Llama(transformers, ids)))
     except ImportError:
         table.skipped["transformers"] = "not installed"
-    table.compare(f"train, {SEQ_LEN} tokens a row", STEPS * ids[:, 1:].numel(), contenders, rounds=2)
+    tokens = STEPS * ids[:, 1:].numel()
+    table.compare(f"train, {SEQ_LEN} tokens a row", 1000 * tokens, contenders, rounds=2)  # a million of them: ktok
     table.text += f"; peak memory {_peak() / 1e9:.2f} GB"
 
 
@@ -72,7 +73,7 @@ class _Trainer:
         torch.autograd.backward(loss)
         norm = self._optimizer.clip_grad_norm(None)
         self._optimizer.zero_grad()
-        self.agreed = (round(float(loss), 3), round(norm, 2))
+        self.agreed = (round(float(loss.detach()), 3), round(norm, 2))
 
     def loss(self) -> torch.Tensor:
         """Returns the mean loss of the batch."""

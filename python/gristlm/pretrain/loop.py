@@ -161,7 +161,7 @@ def _train(
             if config.spike_deviations is not None:
                 figures["skipped_updates"] = float(spikes.skipped)
             if step % config.evaluate_every == 0 or step == config.steps:
-                with averages.in_place(model) if averages is not None else contextlib.nullcontext():
+                with averages.in_place() if averages is not None else contextlib.nullcontext():
                     measured = measure(heldout, model, rows) | questions.measure(model)
                 watch.saw(step, measured["heldout_loss"])
                 figures |= measured
@@ -186,7 +186,7 @@ def _train(
                         )
                     )
 
-    with averages.in_place(model) if averages is not None else contextlib.nullcontext():
+    with averages.in_place() if averages is not None else contextlib.nullcontext():
         measured = measured or measure(heldout, model, rows) | questions.measure(model)
         kept = Snapshot.take(model, optim)
     counts: dict[str, object] = {"steps": done, "tokens": tokens, "parameters": shape.num_parameters(), **measured}

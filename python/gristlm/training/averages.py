@@ -37,9 +37,9 @@ class Averages:
             average.lerp_(self._parameters[name].detach(), share)
 
     @contextlib.contextmanager
-    def in_place(self, module: nn.Module) -> Iterator[None]:
+    def in_place(self) -> Iterator[None]:
         """Puts the averages in place of the module's weights for as long as the context lasts."""
-        kept = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+        kept = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         _copy(self.tensors, self._parameters)
         try:
             yield
