@@ -274,11 +274,14 @@ class Tokenizer(_core.Tokenizer):
 
 def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise MissingArtifactError(f"{path} does not exist") from None
     except IsADirectoryError:
         raise MissingArtifactError(f"{path} is a directory, not a file") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise FormatError(f"{path} has more than {MAX_FILE_BYTES:,} bytes, which no vocabulary has")
     if not data.startswith(b"\x1f\x8b"):
         return data
     try:
