@@ -16,7 +16,7 @@ pytest.importorskip("httpx")
 
 from gristlm.errors import FormatError, InputError, MissingArtifactError, StorageError
 from gristlm.serve.label import export
-from gristlm.serve.label.accounts import check_password, hash_password
+from gristlm.serve.label.accounts import Accounts, check_password, hash_password
 from gristlm.serve.label.pairs import Pair, read_pairs
 from gristlm.serve.label.project import Project
 
@@ -343,3 +343,36 @@ def test_two_checkpoints_make_pairs_and_go_on_where_they_stopped(checkpoint: Pat
         project.database.close()
     with pytest.raises(InputError):
         answering.PairMaker(cut, speakers, checkpoint / "config.json")
+
+
+def test_fifty_annotators_over_http_lose_nothing(label: Callable[..., Any]) -> None:
+    people = {f"annotator{n}": "correct horse" for n in range(50)}
+    server, project = label(pairs(4), overlap=50)
+    accounts = Accounts(project.database)
+    with project.database.transaction() as connection:  # one scrypt hash for all: 50 would take a while
+        accounts_made = [(name, hash_password("correct horse", (4, 8, 1)), 0.0) for name in people]
+        connection.executemany("INSERT INTO annotators (name, password, created_at) VALUES (?, ?, ?)", accounts_made)
+    confirmed: Counter[int] = Counter()
+    failures: list[object] = []
+    lock = threading.Lock()
+
+    def judge(name: str) -> None:
+        try:
+            page = server.page()
+            page.load()
+            page.client.cookies.set(f"gristlm_session_{server.url.rsplit(':', 1)[1]}", accounts.open(name))
+            while shown := page.next():
+                page.post("/api/vote", pair=shown["id"], choice="left", reason=name).raise_for_status()
+                with lock:
+                    confirmed[shown["id"]] += 1
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=judge, args=(name,)) for name in people]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert confirmed == Counter(vote.pair for vote in project.votes()) == dict.fromkeys(project.pairs(), 50)
+    assert all(vote.annotator == vote.reason for vote in project.votes())

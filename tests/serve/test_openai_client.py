@@ -82,7 +82,7 @@ def test_logprobs_come_with_each_token_of_a_stream(client: Any) -> None:
     chunks = client.chat.completions.create(**how, top_logprobs=3, stream=True)
     parts = [chunk.choices[0].logprobs.content for chunk in chunks if chunk.choices and chunk.choices[0].logprobs]
     assert [one for part in parts for one in part] == whole
-    assert len(parts) == len(whole)
+    assert len(parts) > 1
     assert all(one.top_logprobs[0].token == one.token for one in whole)  # greedy
 
 

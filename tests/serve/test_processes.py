@@ -40,7 +40,8 @@ def labelling(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str, 
 
 @contextlib.contextmanager
 def serving_process(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    command = [sys.executable, "-m", "gristlm", *map(str, arguments), "--port", "0"]
+    port = () if "--port" in arguments else ("--port", "0")
+    command = [sys.executable, "-m", "gristlm", *map(str, arguments), *port]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -79,8 +79,18 @@ class Answer:
             GenerationError: the engine failed.
         """
         left = len(self._requests)
+        held: tuple[int, Piece] | None = None
         while left:
-            index, piece = await self._pieces.get()
+            index, piece = held or await self._pieces.get()
+            held = None
+            while not (piece.reason or piece.error or self._pieces.empty()):  # what waits already goes in one
+                other, more = self._pieces.get_nowait()
+                if other != index or more.error is not None:
+                    held = (other, more)
+                    break
+                piece = Piece(
+                    piece.text + more.text, piece.tokens + more.tokens, more.reason, piece.scores + more.scores
+                )
             if piece.error is not None:
                 self.cancel()
                 raise GenerationError(piece.error)

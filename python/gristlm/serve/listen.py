@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import sys
 from collections.abc import Callable
 
 import h11
@@ -17,6 +18,8 @@ from gristlm.errors import StorageError
 
 HEAD_SECONDS = 20.0
 """How long a connection may take until a request's head is there; then it is closed."""
+SWITCH_SECONDS = 0.0005
+"""How long the event loop may keep Python from the threads that make answers; the default of 5 ms is a whole token."""
 MAX_CONNECTIONS = 1000
 """Connections at once; further ones are answered 503."""
 GOODBYE_SECONDS = 3
@@ -81,6 +84,7 @@ def listen(app: ASGIApp, host: str, port: int, announce: Callable[[str], None]) 
         raise StorageError(
             error.errno, f"cannot listen on {host} port {port}: {error.strerror or error}; give another --port"
         ) from error
+    sys.setswitchinterval(SWITCH_SECONDS)
     with bound, contextlib.suppress(KeyboardInterrupt):  # how a server is meant to end
         announce(f"http://{_shown(host)}:{bound.getsockname()[1]}")
         uvicorn.Server(configure(app)).run(sockets=[bound])
