@@ -80,8 +80,8 @@ def test_the_filter_evaluates_expressions(licence, wanted, allowed):
 GPL = "under the terms of the GNU {0}General Public License as published by the Free Software Foundation; {1}.\n"
 MIT = (
     "Permission is hereby granted, free of charge, to any person obtaining a copy of this software … The above "
-    "copyright notice and this permission notice shall be included in all copies or substantial portions … OR THE USE OR OTHER "
-    "DEALINGS IN THE SOFTWARE."
+    "copyright notice and this permission notice shall be included in all copies or substantial portions … OR THE "
+    "USE OR OTHER DEALINGS IN THE SOFTWARE."
 )
 BSD = "Redistribution and use in source and binary forms, with or without modification, are permitted provided that … "
 BSD_END = "THIS SOFTWARE IS PROVIDED BY THE AUTHORS"

@@ -10,6 +10,7 @@ import typer
 from gristlm.cli.options import ConfigFile, NumThreads, Output, Seed
 from gristlm.cli.run import with_sources
 from gristlm.cli.verb import settings, verb, wrote
+from gristlm.errors import ConfigError
 
 
 @verb
@@ -34,6 +35,9 @@ def collect(
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Read web sites on this machine and private networks; for tests.")
     ] = False,
+    ray: Annotated[
+        str | None, typer.Option("--ray", help='Read on a Ray cluster: its address, or "local" to start one here.')
+    ] = None,
     conversations: Annotated[
         bool, typer.Option("--conversations", help="The sources are chat or preference data, for finetune and rlhf.")
     ] = False,
@@ -62,8 +66,10 @@ def collect(
     )
     table = with_sources(whole, plain).collect
     assert table is not None, "settings fills the tables it is asked for"
+    if conversations and ray is not None:
+        raise ConfigError("--conversations reads on this machine alone; leave out --ray")
     if conversations:
         gather(table, {}, output)
     else:
-        run(table, {}, output)
+        run(table, {}, output, ray=ray)
     wrote(output)

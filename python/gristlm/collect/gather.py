@@ -32,7 +32,7 @@ def gather(sources: Sequence[Source], config: CollectConfig, work: Path) -> tupl
         InputError: `config.strict`, and something could not be read; names it.
     """
     work.mkdir(exist_ok=True)
-    parts, tally, place = _finished(work, config)
+    parts, tally, place = finished(work, config)
     if not still_there(sources, place):
         parts, tally, place = [], Tally(config.examples_per_reason), Place()
     for stale in set(work.iterdir()) - set(parts) - {part.with_suffix(".json") for part in parts}:
@@ -66,7 +66,7 @@ def gather(sources: Sequence[Source], config: CollectConfig, work: Path) -> tupl
     return parts, tally
 
 
-def _finished(work: Path, config: CollectConfig) -> tuple[list[Path], Tally, Place]:
+def finished(work: Path, config: CollectConfig) -> tuple[list[Path], Tally, Place]:
     """Returns the whole parts of an earlier, cut-off call, what they counted, and the place after the last."""
     parts: list[Path] = []
     tally, place = Tally(config.examples_per_reason), Place()

@@ -19,6 +19,7 @@ from gristlm.collect.gather import gather
 from gristlm.collect.report import Tally
 from gristlm.collect.select import select
 from gristlm.collect.sources import CRAWL, from_config
+from gristlm.collect.spread import FOLDER, gather_on_ray
 from gristlm.errors import InputError
 from gristlm.runs import artifact
 from gristlm.runs.artifact import Manifest
@@ -30,13 +31,14 @@ REPORT = "report.json"
 CARD = "data_card.md"
 
 
-def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> Manifest:
+def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path, *, ray: str | None = None) -> Manifest:
     """Makes the artifact "documents": `train-NNNNN.parquet`, `heldout-NNNNN.parquet` and `report.json`.
 
     Args:
         config: the sources and what to keep of them.
         inputs: none; sources are named in the config.
         output_dir: where to write; a run that was cut off goes on, with the same result.
+        ray: read on this Ray cluster ("local" starts one); `output_dir` must be in reach of all its workers.
 
     Raises:
         InputError: a source does not exist, nothing was left to keep, or (strict) something cannot be read.
@@ -51,7 +53,10 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> 
         for torn in output_dir.glob(".*.tmp"):
             torn.unlink()
         started = time.monotonic()
-        parts, tally = gather(sources, config, output_dir / WORK)
+        if ray is None:
+            parts, tally = gather(sources, config, output_dir / WORK)
+        else:
+            parts, tally = gather_on_ray(config, output_dir, ray)
         gathered = time.monotonic()
         select(parts, config, tally, output_dir)
         finished = time.monotonic()
@@ -68,7 +73,8 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path) -> 
         }
         with (output_dir / "metrics.jsonl").open("a") as log:
             log.write(json.dumps(times) + "\n")
-        shutil.rmtree(output_dir / WORK)
+        for folder in (WORK, FOLDER):
+            shutil.rmtree(output_dir / folder, ignore_errors=True)
         shutil.rmtree(output_dir / CRAWL, ignore_errors=True)
         _summarise(tally, finished - started)
         kept, split = tally.total("kept"), tally.by_name("split")

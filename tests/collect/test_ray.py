@@ -1,0 +1,73 @@
+"""Ray against one process, byte for byte, a killed worker included."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+pytest.importorskip("ray")
+
+from gristlm.collect import CollectConfig, run
+from gristlm.errors import ConfigError
+
+pytestmark = pytest.mark.extras
+SCRIPT = """
+import sys
+from pathlib import Path
+from gristlm.collect import CollectConfig, run, spread
+spread.SPAN_UNITS = 20
+run(CollectConfig(sources=[sys.argv[1]], num_threads=2, heldout_fraction=0.1), {}, Path(sys.argv[2]), ray="local")
+"""
+
+
+def content(path: Path) -> dict[str, bytes]:
+    logs = ("manifest.json", "metrics.jsonl", "started.json")
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.name not in logs}
+
+
+def kill_a_worker(mark: str) -> bool:
+    """Kills one worker of ours (told by its environment) that reads a span."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            ours = mark.encode() in (process / "environ").read_bytes()
+            if ours and (process / "cmdline").read_bytes().startswith(b"ray::Map"):
+                os.kill(int(process.name), signal.SIGKILL)
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(100):
+        lines = [f"Mill {number * 31 + line} grinds barley of {line * number % 97} farms." for line in range(2000)]
+        (source / f"{number:03d}.txt").write_text("\n\n".join(lines))
+    (source / "bad.jsonl").write_text('{"text": "A row about wells."}\nno JSON\n')
+    run(CollectConfig(sources=[str(source)], num_threads=2, heldout_fraction=0.1), {}, tmp_path / "one")
+    mark = f"gristlm-{uuid.uuid4()}"
+    command = [sys.executable, "-c", SCRIPT, str(source), str(tmp_path / "ray")]
+    process = subprocess.Popen(
+        command, env={**os.environ, "GRISTLM_MARK": mark}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    killed = False
+    while process.poll() is None and not killed:
+        killed = kill_a_worker(mark)
+        time.sleep(0.02)
+    _, said = process.communicate()
+    assert process.returncode == 0, said.decode()[-2000:]
+    assert killed
+    assert content(tmp_path / "ray") == content(tmp_path / "one")
+
+
+def test_what_needs_one_reader_is_refused(tmp_path: Path) -> None:
+    config = CollectConfig(sources=[str(tmp_path)], max_bytes_per_source=10)
+    with pytest.raises(ConfigError, match="one reader"):
+        run(config, {}, tmp_path / "out", ray="local")
