@@ -77,20 +77,21 @@ def test_traps_cost_their_page_and_nothing_more(tmp_path: Path) -> None:
     assert agents.pop().startswith("gristlm/")
 
 
-@pytest.mark.parametrize(("status", "kept"), [(404, ["/"]), (500, []), (429, [])])
-def test_an_unreachable_robots_txt_forbids_all_and_a_missing_one_nothing(
-    tmp_path: Path, status: int, kept: list[str]
-) -> None:
-    site = Site()
-    with serving(site):
-        site.page("/", html("Start"))
-        site.page("/robots.txt", b"", status=status)
-        if kept:
-            assert crawl(site, tmp_path / "out")[0] == kept
-        else:
-            with pytest.raises(InputError, match=r"robots\.txt disallows"):
-                crawl(site, tmp_path / "out")
-            assert not site.counts()
+def test_an_unreachable_robots_txt_forbids_all_and_a_missing_one_nothing(tmp_path: Path) -> None:
+    sites = {404: Site(), 500: Site(), 429: Site()}
+    with serving(sites[404]), serving(sites[500]), serving(sites[429]):
+        for status, site in sites.items():
+            site.page("/", html("Start"))
+            site.page("/robots.txt", b"", status=status)
+        config = CollectConfig(sources=[site.url for site in sites.values()], web=WebConfig(**FAST), heldout_fraction=0)
+        run(config, {}, tmp_path / "out")
+        kept = pq.read_table(tmp_path / "out/train-00000.parquet")["uri"].to_pylist()
+        examples = json.loads((tmp_path / "out/report.json").read_text())["examples"]
+    assert kept == [f"{sites[404].url}/"]
+    refused = {each["uri"] for each in examples["robots.txt disallows"]}
+    assert refused == {f"{sites[500].url}/", f"{sites[429].url}/"}
+    assert not sites[500].counts()
+    assert not sites[429].counts()
 
 
 def test_sitemaps_opt_outs_and_the_limit_on_pages(tmp_path: Path) -> None:

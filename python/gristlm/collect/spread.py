@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -82,11 +83,9 @@ def gather_on_ray(config: CollectConfig, output_dir: Path, address: str) -> tupl
     started = not ray.is_initialized()
     if started:
         local: dict[str, Any] = {"num_cpus": config.num_threads or os.cpu_count() or 1, "include_dashboard": False}
-        more = local if address == "local" else {}
+        options = local if address == "local" else {}
         try:
-            ray.init(
-                address=address, logging_level="error", log_to_driver=False, **(local if address == "local" else {})
-            )
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
         except (ConnectionError, ValueError) as error:
             raise InputError(f"no Ray cluster at {address!r} (--ray): {error}") from error
     try:
