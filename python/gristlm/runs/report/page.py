@@ -73,8 +73,9 @@ def live(run: RunFiles) -> Html:
         '<th scope="col">tokens</th></tr></thead><tbody></tbody></table></div></section>'
     )
     samples = Html(
-        '<section id="live-samples" aria-labelledby="live-samples-heading" hidden>'
-        '<h2 id="live-samples-heading">Samples as it trains</h2><p class="note">What the newest checkpoints say, greedily; the newest first.</p>'
+        '<section id="live-samples" aria-labelledby="live-heading" hidden>'
+        '<h2 id="live-heading">Samples as it trains</h2>'
+        '<p class="note">What the newest checkpoints say, greedily; the newest first.</p>'
         '<div id="live-sample-list"></div></section>'
     )
     footer = tag("footer", tag("p", id="live", role="status"), _footer(run))
