@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import tracemalloc
 
 import pytest
 from file_source import LIMITS, only_drop, read
@@ -142,3 +143,18 @@ def test_hostile_dumps_are_drops(tmp_path):
         path.write_bytes(content)
         _, drops = read(path)
         assert [drop.reason for drop in drops] == [reason], name
+
+
+@pytest.mark.parametrize("length", [b"999999999999999", b"1", b"-5", b"x"])
+def test_a_warc_whose_lengths_lie_costs_what_follows_in_bounded_memory(tmp_path, length):
+    pytest.importorskip("fastwarc")
+    first, second = RECORDS[0], RECORDS[4]
+    at = second.index(b"Content-Length: ") + 16
+    (tmp_path / "a.warc").write_bytes(first + second[:at] + length + second[second.index(b"\r\n", at) :])
+    tracemalloc.start()
+    try:
+        documents, _ = read(tmp_path / "a.warc")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert documents[0].uri == "https://example.org/one"
