@@ -187,7 +187,7 @@ def test_a_session_has_a_limit_of_its_own() -> None:
     assert len(limit._buckets) == MAX_BUCKETS
 
 
-def _answer(url: str, *parts: bytes, wait: float = 5.0) -> bytes:
+def _answer(url: str, *parts: bytes, wait: float = 15.0) -> bytes:
     """What a server says to a client that sends `parts` and then nothing."""
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=wait) as connection:
