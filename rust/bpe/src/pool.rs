@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use crate::cache::Cache;
@@ -30,32 +29,25 @@ pub enum Borrowed<'p> {
 }
 
 impl CachePool {
-    /// Lends a cache: the one this thread had last time if it is free. Never blocks, so a `fork` at any moment is harmless.
+    /// Lends a cache: the one this thread had last time if it is free, else the first that is; so threads that live for one call take up
+    /// what those of the call before have learnt. Never blocks, so a `fork` at any moment is harmless.
     #[inline]
     pub fn borrow(&self) -> Borrowed<'_> {
-        let home = home();
-        for step in 0..PLACES {
-            match self.places[(home + step) % PLACES].try_lock() {
-                Ok(guard) => return Borrowed::Lent(guard),
-                Err(TryLockError::Poisoned(poisoned)) => return Borrowed::Lent(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => {}
+        thread_local!(static LAST: Cell<usize> = const { Cell::new(0) });
+        LAST.with(|last| {
+            for place in std::iter::once(last.get()).chain(0..PLACES) {
+                match self.places[place].try_lock() {
+                    Ok(guard) => {
+                        last.set(place);
+                        return Borrowed::Lent(guard);
+                    }
+                    Err(TryLockError::Poisoned(poisoned)) => return Borrowed::Lent(poisoned.into_inner()),
+                    Err(TryLockError::WouldBlock) => {}
+                }
             }
-        }
-        Borrowed::Own(Box::default())
+            Borrowed::Own(Box::default())
+        })
     }
-}
-
-/// This thread's place, given out in turn.
-#[inline]
-fn home() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static HOME: Cell<usize> = const { Cell::new(usize::MAX) });
-    HOME.with(|home| {
-        if home.get() == usize::MAX {
-            home.set(NEXT.fetch_add(1, Ordering::Relaxed) % PLACES);
-        }
-        home.get()
-    })
 }
 
 impl Deref for Borrowed<'_> {

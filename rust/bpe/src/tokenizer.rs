@@ -263,10 +263,34 @@ impl Tokenizer {
     }
 
     /// Appends the ids of the pretokens of `text` from `start` on, up to the first that begins at `until` or later; returns where that is.
-    ///
-    /// Cuts some pretokens ahead and asks for their places in the cache, so that their look-ups need not wait for memory.
     #[allow(clippy::too_many_arguments, reason = "the state of one loop")]
+    #[inline(always)]
     pub(crate) fn pretokens<S: Split>(
+        &self,
+        split: &S,
+        text: &str,
+        mut start: usize,
+        until: usize,
+        cursor: &mut Cursor,
+        cache: &mut Cache,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+    ) -> usize {
+        if text.len() > A_FEW_BYTES {
+            return self.many_pretokens(split, text, start, until, cursor, cache, scratch, out);
+        }
+        while start < until.min(text.len()) {
+            let end = split.end(text, start, cursor);
+            self.pretoken(text.as_bytes(), start, end, cache, scratch, out);
+            start = end;
+        }
+        start
+    }
+
+    /// As [`Tokenizer::pretokens`]: cuts some ahead and asks for their places in the cache, so that their look-ups need not wait for memory.
+    #[allow(clippy::too_many_arguments, reason = "the state of one loop")]
+    #[inline(never)]
+    fn many_pretokens<S: Split>(
         &self,
         split: &S,
         text: &str,
@@ -349,6 +373,8 @@ fn append(found: &Found<'_>, out: &mut Vec<u32>) {
     }
 }
 
+/// A text of up to so many bytes is encoded pretoken by pretoken: making room for many would take longer.
+const A_FEW_BYTES: usize = 32;
 /// Between two questions whether to stop.
 const STEP_BYTES: usize = 4 << 20;
 

@@ -67,10 +67,26 @@ impl Tokens {
 
     /// Appends the bytes of `ids` to `out`.
     ///
+    /// Most tokens are short: [`COPIED`] bytes are copied whatever their length, and what is too much is written over by the next.
+    ///
     /// # Errors
     /// [`Error::Input`] names the first id that is not used.
     pub fn decode(&self, ids: &[u32], out: &mut Vec<u8>) -> Result<()> {
+        let mut buffer = [0; 64 * COPIED];
+        let mut filled = 0;
         for &id in ids {
+            let &(start, length) = self.spans.get(id as usize).unwrap_or(&(UNUSED, 0));
+            let (from, length) = (start as usize, length as usize);
+            if let Some(bytes) = self.bytes.get(from..).and_then(|rest| rest.first_chunk::<COPIED>())
+                && length <= COPIED
+                && let Some(place) = buffer.get_mut(filled..filled + COPIED)
+            {
+                place.copy_from_slice(bytes);
+                filled += length;
+                continue;
+            }
+            out.extend_from_slice(&buffer[..filled]);
+            filled = 0;
             let Some(bytes) = self.get(id) else {
                 return Err(Error::Input(format!(
                     "id {id} is not in the vocabulary; its ids go from 0 to {}",
@@ -79,9 +95,13 @@ impl Tokens {
             };
             out.extend_from_slice(bytes);
         }
+        out.extend_from_slice(&buffer[..filled]);
         Ok(())
     }
 }
+
+/// Bytes that are copied at once while decoding.
+const COPIED: usize = 16;
 
 /// A key of at most [`SHORT`] bytes in two words; the length stands in the highest byte, so no key is zero.
 #[inline]

@@ -1,6 +1,7 @@
 //! The binding of `gristlm-bpe`.
 
 mod chat;
+mod ids;
 mod interrupt;
 mod special;
 mod state;

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString};
 
+use super::ids::ids_of;
 use super::special::choices;
 use super::state::TokenizerState;
 use super::{interrupt, raise, threads};
@@ -103,26 +104,6 @@ fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
             "text holds a lone surrogate, which is not valid Unicode text; decode it with errors=\"replace\" first",
         )
     })
-}
-
-/// Ids from a list, a numpy array or any other iterable of integers.
-fn ids_of(ids: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
-    if let Ok(array) = ids.extract::<PyReadonlyArray1<'_, u32>>() {
-        return Ok(array.as_array().to_vec());
-    }
-    let wrong = |id: &Bound<'_, PyAny>| {
-        error(ErrorClass::Input, format!("ids holds {id}, which is not an id: ids are integers from 0 on"))
-    };
-    if let Ok(list) = ids.cast::<PyList>() {
-        return list.iter().map(|id| id.extract::<u32>().map_err(|_| wrong(&id))).collect();
-    }
-    let ids = if ids.hasattr("tolist")? { ids.call_method0("tolist")? } else { ids.clone() };
-    ids.try_iter()?
-        .map(|id| {
-            let id = id?;
-            id.extract::<u32>().map_err(|_| wrong(&id))
-        })
-        .collect()
 }
 
 #[pymethods]
