@@ -9,7 +9,7 @@ use crate::normalize::Normalizer;
 use crate::pattern::Pattern;
 use crate::pool::{Borrowed, CachePool};
 use crate::special::{Choice, Special, Specials};
-use crate::split::{Cursor, Ends, Split};
+use crate::split::{Cursor, Ends, Split, with_split};
 use crate::stop;
 use crate::symbols::{Dropout, Symbols};
 use crate::tokens::{SHORT, TokenIndex, Tokens, hash_short, short_key};
@@ -173,9 +173,20 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::SpecialToken`] when the text holds a forbidden one.
     pub fn encode(&self, text: &str, choices: &Choices, out: &mut Vec<u32>) -> Result<()> {
+        if text.len() <= A_FEW_BYTES && self.normalizer.is_none() && choices.are_none() {
+            return self.encode_a_few_bytes(text, out);
+        }
         let mut job = Job::new(self, text, choices)?;
         while job.step(STEP_BYTES, out)? && !stop::requested() {}
         Ok(())
+    }
+
+    /// A job would take longer to set up than the text to encode.
+    fn encode_a_few_bytes(&self, text: &str, out: &mut Vec<u32>) -> Result<()> {
+        let (mut cursor, mut scratch) = (Cursor::default(), Scratch::default());
+        let cache = &mut *self.cache();
+        with_split!(self.pattern.splitter(), split => self.pretokens(split, text, 0, text.len(), &mut cursor, cache, &mut scratch, out));
+        cursor.failure().map_or(Ok(()), Err)
     }
 
     /// As [`Tokenizer::encode`], with merges left out at random.
@@ -398,4 +409,12 @@ pub struct Choices {
     pub allowed: Choice,
     /// Each makes the call fail wherever it stands.
     pub forbidden: Choice,
+}
+
+impl Choices {
+    /// Whether no special token matters.
+    #[inline]
+    pub(crate) fn are_none(&self) -> bool {
+        self.allowed.is_none() && self.forbidden.is_none()
+    }
 }
