@@ -37,3 +37,21 @@ def test_shares_out_of_range(trained: Tokenizer, share: float) -> None:
 def test_only_where_something_merges() -> None:
     with pytest.raises(InputError, match="dropout is for BPE"):
         Tokenizer.characters(["abc"]).encode("a", dropout=0.5)
+
+
+def test_a_batch_draws_per_row_on_any_number_of_threads(trained: Tokenizer) -> None:
+    texts = [*WORLD, *ENGLISH[:3], "", ENGLISH[0], ENGLISH[0]]
+    batch = trained.encode_batch(texts, dropout=0.3, seed=7, num_threads=1)
+    again = trained.encode_batch(texts, dropout=0.3, seed=7, num_threads=3)
+    assert (batch.ids == again.ids).all()
+    assert (batch.offsets == again.offsets).all()
+    rows = batch.to_lists()
+    assert rows[0] == trained.encode(texts[0], dropout=0.3, seed=7)
+    assert rows[-1] != rows[-2]
+    assert trained.decode_batch(batch) == texts
+    assert trained.encode_batch(texts, dropout=0.0, seed=7).to_lists() == [trained.encode(text) for text in texts]
+    assert len(trained.encode_batch([], dropout=0.3)) == 0
+    with pytest.raises(InputError, match="row 1 is int"):
+        trained.encode_batch(["a", 5], dropout=0.3)  # type: ignore[list-item]
+    with pytest.raises(InputError, match="dropout"):
+        trained.encode_batch(["a"], dropout=2.0)

@@ -1,11 +1,13 @@
 """Pickling, forking, and stopping."""
 
 import copy
+import json
 import os
 import pickle
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from tokenizer_texts import ENGLISH, WORLD
@@ -25,6 +27,19 @@ def test_pickle_and_copy_give_an_equal_tokenizer(trained: Tokenizer) -> None:
         assert [other.encode(text) for text in WORLD] == [trained.encode(text) for text in WORLD]
     assert type(pickle.loads(pickle.dumps(Mine(trained.state)))) is Mine
     assert trained != Tokenizer.train(ENGLISH[:3], vocab_size=300)
+
+
+def test_every_kind_of_tokenizer_is_pickled(definition: dict, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**definition, "normalizer": {"type": "NFC"}}))
+    for tokenizer in (
+        Tokenizer.characters(WORLD),
+        Tokenizer.words(ENGLISH, vocab_size=400),
+        Tokenizer.train(ENGLISH[:5], vocab_size=300, pattern=r"\w+|\W+"),
+        Tokenizer.from_file(tmp_path),
+    ):
+        other = pickle.loads(pickle.dumps(tokenizer))
+        assert other == tokenizer
+        assert [other.encode(text) for text in WORLD] == [tokenizer.encode(text) for text in WORLD]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -82,6 +82,44 @@ def test_vocabulary_and_merges_equal_hf(pattern: str) -> None:
         assert ours.encode(text) == theirs.encode(text).ids
 
 
+@pytest.mark.extras
+@pytest.mark.parametrize(
+    ("min_frequency", "max_token_bytes"), [(2, None), (7, None), (1, 3), (3, 6)], ids=lambda value: str(value)
+)
+def test_minimum_frequency_and_longest_token_equal_hf(min_frequency: int, max_token_bytes: int | None) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    # Words of ASCII alone: there HF's measure of length is bytes, and its limit is one that no token reaches.
+    texts = [" ".join(re.findall(r"[!-~]+", text)) for text in ENGLISH]
+    ours = Tokenizer.train(
+        texts,
+        vocab_size=2500,
+        pattern=r"[!-~]+|\s+",
+        special_tokens=SPECIAL,
+        min_frequency=min_frequency,
+        max_token_bytes=max_token_bytes,
+    )
+    pre = tokenizers.pre_tokenizers
+    theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
+    theirs.pre_tokenizer = pre.Sequence(
+        [
+            pre.Split(tokenizers.Regex(r"[!-~]+|\s+"), "isolated"),
+            pre.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=2500,
+        min_frequency=min_frequency,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre.ByteLevel.alphabet(),
+        max_token_length=None if max_token_bytes is None else max_token_bytes + 1,
+        show_progress=False,
+    )
+    theirs.train_from_iterator(texts, trainer)
+    model = json.loads(theirs.to_str())["model"]
+    assert merges_of(ours) == model["merges"]
+    assert json.loads(ours.state.to_json())["model"]["vocab"] == model["vocab"]
+
+
 @pytest.mark.parametrize("num_threads", [1, 2, 5])
 def test_threads_change_nothing(trained: Tokenizer, num_threads: int) -> None:
     again = Tokenizer.train(

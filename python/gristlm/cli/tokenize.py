@@ -67,6 +67,7 @@ def train(
                 pattern=table.pattern,
                 special_tokens=table.special_tokens,
                 min_frequency=table.min_frequency,
+                max_token_bytes=table.max_token_bytes,
                 num_threads=table.num_threads,
             )
             made.save(output / "tokenizer.json")

@@ -86,6 +86,7 @@ def encode_files(
                     writer.append(batch.ids, batch.offsets, document_ids=names)
                     row += len(batch)
                     tokens += len(batch.ids)
+                    bar.advance(0, tokens=tokens)
                 documents += row
                 bar.advance(path.stat().st_size, tokens=tokens)
         tokenizer.save(output / "tokenizer.json")

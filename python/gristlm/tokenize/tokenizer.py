@@ -17,6 +17,8 @@ import numpy as np
 
 from gristlm import _core
 from gristlm.errors import FormatError, InputError, MissingArtifactError
+from gristlm.runs import progress
+from gristlm.tokenize import dropping
 from gristlm.tokenize.batch import TokenBatch
 from gristlm.tokenize.encoding import Encoding, offsets_from_ends
 from gristlm.tokenize.stream import StreamDecoder
@@ -51,6 +53,7 @@ class Tokenizer(_core.Tokenizer):
         min_frequency: int = 1,
         max_token_bytes: int | None = None,
         num_threads: int | None = None,
+        max_memory_bytes: int | None = None,
     ) -> Self:
         """Returns a byte-level BPE tokenizer trained on `source`.
 
@@ -65,6 +68,8 @@ class Tokenizer(_core.Tokenizer):
             min_frequency: a pair that stands less often is not merged.
             max_token_bytes: no token becomes longer; None is no limit.
             num_threads: None is all cores. The result is the same on any number.
+            max_memory_bytes: what counts and merging may take, beside the texts of one batch; None is 4 GiB, enough for
+                some ten million different words. Past it the rarest words are forgotten and a warning is logged.
 
         Raises:
             InputError: an argument is out of range, or the pattern unknown.
@@ -73,13 +78,16 @@ class Tokenizer(_core.Tokenizer):
             ("vocab_size", vocab_size),
             ("min_frequency", min_frequency),
             ("max_token_bytes", max_token_bytes),
+            ("max_memory_bytes", max_memory_bytes),
         ):
             if value is not None and value < 0:
                 raise InputError(f"{name} is {value}; give 0 or more")
         if isinstance(special_tokens, str):
             raise InputError(f"special_tokens is the text {special_tokens!r}; give a list of texts")
-        trainer = count(source, pattern=pattern, num_threads=num_threads)
-        return cls(trainer.bpe(vocab_size, list(special_tokens), min_frequency, max_token_bytes))
+        trainer = count(source, pattern=pattern, num_threads=num_threads, max_memory_bytes=max_memory_bytes)
+        room = max(0, vocab_size - 256 - len(special_tokens))
+        with progress.bar("merge pairs", room, "merges") as bar:
+            return cls(trainer.bpe(vocab_size, list(special_tokens), min_frequency, max_token_bytes, bar.update))
 
     @classmethod
     def characters(cls, texts: Source) -> Self:
@@ -174,6 +182,8 @@ class Tokenizer(_core.Tokenizer):
         num_threads: int | None = None,
         allowed_special: Special = None,
         disallowed_special: Special = None,
+        dropout: float = 0.0,
+        seed: int = 0,
     ) -> TokenBatch:
         """Returns the ids of all texts: `.ids` uint32[T] and `.offsets` int64[N + 1].
 
@@ -182,11 +192,16 @@ class Tokenizer(_core.Tokenizer):
             num_threads: None is all cores. The result is the same on any number.
             allowed_special: as in `encode`.
             disallowed_special: as in `encode`.
+            dropout: share of merges to leave out (Provilkov et al. 2020), from 0 to 1.
+            seed: which merges; each row draws its own, the first as `encode` with this seed.
 
         Raises:
-            InputError: a row is not a text; names it.
+            InputError: a row is not a text (named), or `dropout` is out of range.
             SpecialTokenError: a text holds a disallowed special token.
         """
+        if dropout:
+            special = {"allowed_special": allowed_special, "disallowed_special": disallowed_special}
+            return dropping.encode_batch(self, texts, num_threads, dropout, seed, **special)
         return TokenBatch(*self._encode_batch(texts, num_threads, allowed_special, disallowed_special))
 
     def encode_with_offsets(

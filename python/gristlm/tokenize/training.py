@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from gristlm import _core
 from gristlm.errors import InputError
+from gristlm.runs import progress
 from gristlm.tokenize import text_files
 
 BATCH_BYTES = 16 << 20
+_log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -34,7 +37,9 @@ Paths: TypeAlias = str | os.PathLike[str] | Sequence[os.PathLike[str]]
 Source: TypeAlias = Texts | Iterable[str] | Paths
 
 
-def count(source: Source, *, pattern: str, num_threads: int | None) -> _core.TokenizerTrainer:
+def count(
+    source: Source, *, pattern: str, num_threads: int | None, max_memory_bytes: int | None = None
+) -> _core.TokenizerTrainer:
     """Returns the counts of all pretokens of `source`.
 
     Args:
@@ -42,14 +47,35 @@ def count(source: Source, *, pattern: str, num_threads: int | None) -> _core.Tok
             `pathlib.Path` objects; a single string, and a list of strings that all name existing files, are paths too.
         pattern: how to cut texts.
         num_threads: None is all cores. The result is the same on any number.
+        max_memory_bytes: what counts and merging may take, beside the texts of one batch; None is 4 GiB. Past it the
+            rarest words are forgotten (ours, after Manku and Motwani 2002) and a warning says how many; before it,
+            nothing is.
 
     Raises:
-        InputError: `source` is none of these, or `pattern` is unknown.
+        InputError: `source` is none of these, `pattern` is unknown, or `max_memory_bytes` is below 1 MiB.
     """
-    trainer = _core.TokenizerTrainer(pattern)
-    for texts in _batches(source):
-        trainer.add(texts, num_threads)
+    trainer = _core.TokenizerTrainer(pattern, max_memory_bytes)
+    with progress.bar("count words", None, "bytes") as bar:
+        for texts in _batches(source):
+            trainer.add(texts, num_threads)
+            bar.update(trainer.num_bytes)
+    if trainer.num_forgotten:
+        _log.warning(
+            "the words did not fit into max_memory_bytes: %s rare ones were forgotten, so the merges are not exactly "
+            "those of all text; raise max_memory_bytes",
+            f"{trainer.num_forgotten:,}",
+        )
     return trainer
+
+
+def word_frequencies(
+    source: Source, *, pattern: str = "o200k", num_threads: int | None = None
+) -> list[tuple[bytes, int]]:
+    """Returns each pretoken of `source` with how often it stands there: what training merges by.
+
+    The most frequent first, equals by their bytes. Arguments as in `Tokenizer.train`.
+    """
+    return count(source, pattern=pattern, num_threads=num_threads).counts()
 
 
 def _batches(source: Source) -> Iterator[Texts]:

@@ -9,7 +9,7 @@ mod count;
 mod lookup;
 mod merging;
 
-pub use count::Counter;
+pub use count::{Counter, MEMORY_BYTES};
 pub use lookup::{characters, words};
 pub use merging::Merging;
 

@@ -3,15 +3,18 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gristlm_bpe::pattern::Pattern;
-use gristlm_bpe::train::{Counter, Merging, Settings, characters, words};
+use gristlm_bpe::train::{Counter, MEMORY_BYTES, Merging, Settings, characters, words};
 use pyo3::prelude::*;
 
 use super::state::TokenizerState;
 use super::{interrupt, raise, threads};
+use crate::errors::{ErrorClass, error};
 use crate::texts::Texts;
 
 /// Merges between two looks for Ctrl-C.
 const STEP_MERGES: usize = 64;
+/// The least limit: one that a single batch of texts does not pass by itself.
+const LEAST_MEMORY_BYTES: u64 = 1 << 20;
 
 /// Counts of pretokens; `add` texts, then make a tokenizer.
 #[pyclass(frozen, module = "gristlm._core")]
@@ -30,9 +33,17 @@ impl TokenizerTrainer {
 #[pymethods]
 impl TokenizerTrainer {
     #[new]
-    fn new(pattern: &str) -> PyResult<Self> {
+    #[pyo3(signature = (pattern, max_memory_bytes=None))]
+    fn new(pattern: &str, max_memory_bytes: Option<u64>) -> PyResult<Self> {
+        let limit = max_memory_bytes.unwrap_or(MEMORY_BYTES);
+        if limit < LEAST_MEMORY_BYTES {
+            return Err(error(
+                ErrorClass::Input,
+                format!("max_memory_bytes is {limit}; give {LEAST_MEMORY_BYTES} or more"),
+            ));
+        }
         let splitter = Pattern::parse(pattern).map_err(raise)?;
-        Ok(Self { pattern: pattern.to_owned(), splitter, counter: Mutex::default() })
+        Ok(Self { pattern: pattern.to_owned(), splitter, counter: Mutex::new(Counter::new(limit)) })
     }
 
     /// Counts the pretokens of `texts`.
@@ -50,6 +61,12 @@ impl TokenizerTrainer {
         py.detach(|| self.counter().bytes())
     }
 
+    /// How many pretokens were counted and then forgotten to stay below the limit.
+    #[getter]
+    fn num_forgotten(&self, py: Python<'_>) -> u64 {
+        py.detach(|| self.counter().forgotten())
+    }
+
     /// Each pretoken with how often it was seen, the most frequent first, equals by their bytes.
     fn counts(&self, py: Python<'_>) -> Vec<(Vec<u8>, u64)> {
         py.detach(|| {
@@ -59,7 +76,8 @@ impl TokenizerTrainer {
         })
     }
 
-    /// Makes a BPE tokenizer.
+    /// Makes a BPE tokenizer; `report` is called with the number of merges so far, now and then.
+    #[pyo3(signature = (vocab_size, special_tokens, min_frequency, max_token_bytes, report=None))]
     fn bpe(
         &self,
         py: Python<'_>,
@@ -67,6 +85,7 @@ impl TokenizerTrainer {
         special_tokens: Vec<String>,
         min_frequency: u64,
         max_token_bytes: Option<usize>,
+        report: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<TokenizerState> {
         let settings = Settings {
             vocab_size,
@@ -79,6 +98,9 @@ impl TokenizerTrainer {
             py.detach(|| Merging::new(&self.counter(), num_merges, min_frequency, settings.max_token_bytes));
         while py.detach(|| merging.run(STEP_MERGES)) {
             py.check_signals()?;
+            if let Some(report) = report {
+                report.call1((merging.merges().len(),))?;
+            }
         }
         TokenizerState::make(py, || settings.tokenizer(merging.merges(), Pattern::parse(&self.pattern)?))
     }
