@@ -158,8 +158,8 @@ def _hostile(table: BenchTable, libraries: list[Peer]) -> None:
                 table.skipped[f"{name}: {task}"] = f"an eighth of it takes longer than {TRIAL_SECONDS} s"
                 continue
             contenders.append(Contender(name, same(encode), functools.partial(_call, text), result=_listed))
-            # One round: many libraries remember the whole text, and would look it up in the next.
-            table.compare(task, len(text.encode()), contenders, rounds=1, unit="ms")
+        # One round: many libraries remember the whole text, and would look it up in the next.
+        table.compare(task, len(text.encode()), contenders, rounds=1, unit="ms")
 
 
 def _load(table: BenchTable, vocabulary: Vocabulary, folder: Path, libraries: list[Peer]) -> None:

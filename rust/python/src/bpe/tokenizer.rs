@@ -1,6 +1,6 @@
 //! `Tokenizer`: encoding and decoding, straight on the Rust class so that a short call costs nothing extra.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use gristlm_bpe::batch::{self, Batch};
 use gristlm_bpe::job::Job;
@@ -8,7 +8,6 @@ use gristlm_bpe::symbols::Dropout;
 use gristlm_bpe::tokenizer::Choices;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString};
 
 use super::ids::ids_of;
@@ -31,8 +30,8 @@ const MOST_INTEGERS: usize = 1 << 20;
 #[pyclass(frozen, subclass, module = "gristlm._core")]
 pub struct Tokenizer {
     core: Arc<gristlm_bpe::Tokenizer>,
-    /// Every id as a Python integer, made with the first long list: a list then only counts references.
-    integers: PyOnceLock<Vec<Py<PyInt>>>,
+    /// Ids as Python integers, each made when a long list first needs it: the next list then only counts references.
+    integers: Mutex<Vec<Option<Py<PyInt>>>>,
 }
 
 type Arrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
@@ -74,10 +73,14 @@ impl Tokenizer {
         if ids.len() < LONG_LIST || self.core.vocab_size() > MOST_INTEGERS {
             return PyList::new(py, ids);
         }
-        let all = self
-            .integers
-            .get_or_init(py, || (0..self.core.vocab_size()).map(|id| PyInt::new(py, id).unbind()).collect());
-        PyList::new(py, ids.iter().map(|&id| all[id as usize].bind(py)))
+        // In use: a list that is made may collect garbage, and that may run code which comes here again.
+        let Ok(mut integers) = self.integers.try_lock() else { return PyList::new(py, ids) };
+        if integers.is_empty() {
+            integers.resize_with(self.core.vocab_size(), || None);
+        }
+        let integer =
+            |&id: &u32| integers[id as usize].get_or_insert_with(|| PyInt::new(py, id).unbind()).clone_ref(py);
+        PyList::new(py, ids.iter().map(integer))
     }
 
     fn text<'py>(&self, py: Python<'py>, bytes: &[u8], errors: &str) -> PyResult<Bound<'py, PyString>> {
@@ -110,7 +113,7 @@ fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
 impl Tokenizer {
     #[new]
     fn new(state: &TokenizerState) -> Self {
-        Self { core: Arc::clone(&state.core), integers: PyOnceLock::new() }
+        Self { core: Arc::clone(&state.core), integers: Mutex::default() }
     }
 
     /// What this tokenizer is made of.
