@@ -11,6 +11,7 @@ import functools
 import importlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -104,7 +105,8 @@ def _rustbpe(module: Any, texts: list[str], ours: Tokenizer) -> Contender[None]:
 
 def _bpeasy(module: Any, texts: list[str], ours: Tokenizer) -> Contender[None]:
     def run(_: None) -> Any:
-        return module.train_bpe(iter(texts), REGEX, 1 << 20, VOCAB_SIZE)
+        with _silenced():
+            return module.train_bpe(iter(texts), REGEX, 1 << 20, VOCAB_SIZE)
 
     return _by_tokens("bpeasy", ours, run, set)
 
@@ -124,14 +126,17 @@ def _gigatoken(module: Any, texts: list[str], ours: Tokenizer) -> Contender[None
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Standard error goes nowhere: a trainer that reports its steps there cannot be told not to."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    """What is written to either output goes nowhere: a trainer that reports its steps there cannot be told not to."""
+    sys.stdout.flush()
+    kept, nowhere = [os.dup(1), os.dup(2)], os.open(os.devnull, os.O_WRONLY)
     try:
+        os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        for number, output in enumerate(kept, start=1):
+            os.dup2(output, number)
+            os.close(output)
         os.close(nowhere)
 
 
