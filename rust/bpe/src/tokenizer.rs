@@ -1,7 +1,10 @@
 //! A whole tokenizer: vocabulary, merges, pattern, special tokens; encoding and decoding.
 
+mod pretokens;
+
+pub(crate) use pretokens::Scratch;
+
 use crate::bpe::Bpe;
-use crate::cache::{Cache, Found, LONGEST};
 use crate::chars::CharBpe;
 use crate::error::Result;
 use crate::job::Job;
@@ -9,10 +12,10 @@ use crate::normalize::Normalizer;
 use crate::pattern::Pattern;
 use crate::pool::{Borrowed, CachePool};
 use crate::special::{Choice, Special, Specials};
-use crate::split::{Cursor, Ends, Split, with_split};
+use crate::split::{Cursor, with_split};
 use crate::stop;
-use crate::symbols::{Dropout, Symbols};
-use crate::tokens::{SHORT, TokenIndex, Tokens, hash_short, short_key};
+use crate::symbols::Dropout;
+use crate::tokens::{TokenIndex, Tokens};
 
 /// How a pretoken becomes ids.
 pub enum Model {
@@ -204,203 +207,12 @@ impl Tokenizer {
         while job.step(STEP_BYTES, out)? && !stop::requested() {}
         Ok(())
     }
-
-    /// Appends the ids of the pretoken `bytes[start..end]`.
-    pub(crate) fn pretoken(
-        &self,
-        bytes: &[u8],
-        start: usize,
-        end: usize,
-        cache: &mut Cache,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-    ) {
-        if end - start <= SHORT {
-            let key = short_key(bytes, start, end - start);
-            self.short(&bytes[start..end], key, hash_short(key), cache, scratch, out);
-        } else {
-            self.long(&bytes[start..end], cache, scratch, out);
-        }
-    }
-
-    /// Appends the ids of a pretoken of at most [`SHORT`] bytes.
-    #[inline]
-    fn short(
-        &self,
-        pretoken: &[u8],
-        key: [u64; 2],
-        hash: u64,
-        cache: &mut Cache,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-    ) {
-        match cache.get_short(key, hash) {
-            Some(found) => append(&found, out),
-            None => self.new_short(pretoken, key, hash, cache, scratch, out),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn new_short(
-        &self,
-        pretoken: &[u8],
-        key: [u64; 2],
-        hash: u64,
-        cache: &mut Cache,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-    ) {
-        if let Some(found) = cache.get_short_again(key, hash) {
-            return append(&found, out);
-        }
-        let from = out.len();
-        self.look_up_or_merge(pretoken, self.index.get_short(key, hash), scratch, out);
-        cache.put_short(key, hash, &out[from..]);
-    }
-
-    /// Appends the ids of a longer pretoken.
-    #[inline(never)]
-    fn long(&self, pretoken: &[u8], cache: &mut Cache, scratch: &mut Scratch, out: &mut Vec<u32>) {
-        let remembered = pretoken.len() <= LONGEST;
-        if remembered && let Some(found) = cache.get_long(pretoken) {
-            return append(&found, out);
-        }
-        let from = out.len();
-        self.look_up_or_merge(pretoken, self.index.get(&self.tokens, pretoken), scratch, out);
-        if remembered {
-            cache.put_long(pretoken, &out[from..]);
-        }
-    }
-
-    /// Appends the ids of the pretokens of `text` from `start` on, up to the first that begins at `until` or later; returns where that is.
-    #[allow(clippy::too_many_arguments, reason = "the state of one loop")]
-    #[inline(always)]
-    pub(crate) fn pretokens<S: Split>(
-        &self,
-        split: &S,
-        text: &str,
-        mut start: usize,
-        until: usize,
-        cursor: &mut Cursor,
-        cache: &mut Cache,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-    ) -> usize {
-        if text.len() > A_FEW_BYTES {
-            return self.many_pretokens(split, text, start, until, cursor, cache, scratch, out);
-        }
-        while start < until.min(text.len()) {
-            let end = split.end(text, start, cursor);
-            self.pretoken(text.as_bytes(), start, end, cache, scratch, out);
-            start = end;
-        }
-        start
-    }
-
-    /// As [`Tokenizer::pretokens`]: cuts some ahead and asks for their places in the cache, so that their look-ups need not wait for memory.
-    #[allow(clippy::too_many_arguments, reason = "the state of one loop")]
-    #[inline(never)]
-    fn many_pretokens<S: Split>(
-        &self,
-        split: &S,
-        text: &str,
-        mut start: usize,
-        until: usize,
-        cursor: &mut Cursor,
-        cache: &mut Cache,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-    ) -> usize {
-        let bytes = text.as_bytes();
-        let until = until.min(bytes.len());
-        let mut ends = Ends::new();
-        let mut keys = [Key::default(); Ends::ROOM];
-        let mut few = [0; 3 * Ends::ROOM];
-        // While much is new, the vocabulary will be asked too.
-        let mut missed = false;
-        while start < until {
-            ends.clear();
-            let mut next = start;
-            while next < until && !ends.is_enough() {
-                next = split.some_ends(text, next, cursor, &mut ends);
-            }
-            let mut from = start;
-            for (key, &end) in keys.iter_mut().zip(ends.get()) {
-                if end - from <= SHORT {
-                    key.words = short_key(bytes, from, end - from);
-                    key.hash = hash_short(key.words);
-                    cache.prefetch_short(key.hash);
-                    if missed {
-                        self.index.prefetch_short(key.hash);
-                    }
-                }
-                from = end;
-            }
-            // Most pretokens are few ids, which are all written and then counted: no branch on how many they are.
-            let mut count = 0;
-            let remembered = cache.count();
-            for (key, &end) in keys.iter().zip(ends.get()) {
-                if end - start <= SHORT
-                    && let Some(Found::Few(three, more)) = cache.get_short(key.words, key.hash)
-                {
-                    if let Some(place) = few.get_mut(count..count + 3) {
-                        place.copy_from_slice(&three);
-                    }
-                    count += more;
-                } else {
-                    out.extend_from_slice(&few[..count]);
-                    count = 0;
-                    self.pretoken(bytes, start, end, cache, scratch, out);
-                }
-                start = end;
-            }
-            out.extend_from_slice(&few[..count]);
-            missed = cache.count() != remembered;
-        }
-        start
-    }
-
-    fn look_up_or_merge(&self, bytes: &[u8], whole: Option<u32>, scratch: &mut Scratch, out: &mut Vec<u32>) {
-        match (&self.model, whole) {
-            (Model::Bpe(bpe), Some(id)) if bpe.takes_whole(id) => out.push(id),
-            (Model::Bpe(bpe), _) => bpe.encode(bytes, &mut scratch.symbols, out),
-            (Model::Chars(chars), Some(id)) if chars.whole_first() => out.push(id),
-            (Model::Chars(chars), _) => {
-                chars.encode(bytes, &mut scratch.list, None);
-                out.extend(scratch.list.iter().map(|(id, _)| id));
-            }
-            (Model::Lookup { .. }, Some(id)) => out.push(id),
-            (Model::Lookup { unknown }, None) => out.push(*unknown),
-        }
-    }
-}
-
-#[inline]
-fn append(found: &Found<'_>, out: &mut Vec<u32>) {
-    match found {
-        Found::Few(three, count) => out.extend_from_slice(&three[..*count]),
-        Found::Many(ids) => out.extend_from_slice(ids),
-    }
 }
 
 /// A text of up to so many bytes is encoded pretoken by pretoken: making room for many would take longer.
 const A_FEW_BYTES: usize = 32;
 /// Between two questions whether to stop.
 const STEP_BYTES: usize = 4 << 20;
-
-/// A short pretoken that waits to be looked up.
-#[derive(Clone, Copy, Default)]
-struct Key {
-    words: [u64; 2],
-    hash: u64,
-}
-
-#[derive(Default)]
-pub(crate) struct Scratch {
-    symbols: Vec<u32>,
-    pub(crate) list: Symbols,
-}
 
 /// Which special tokens a call allows, and which it forbids.
 #[derive(Clone, Debug, Default)]
