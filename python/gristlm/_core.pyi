@@ -98,7 +98,7 @@ class Tokenizer:
         allowed_special: Collection[str] | Literal["all"] | None,
         disallowed_special: Collection[str] | Literal["all"] | None,
     ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]: ...
-    def _encode_with_ends(
+    def _encode_with_spans(
         self,
         text: str,
         allowed_special: Collection[str] | Literal["all"] | None,

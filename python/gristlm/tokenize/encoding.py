@@ -25,22 +25,22 @@ class Encoding:
         return len(self.ids)
 
 
-def offsets_from_ends(
-    text: str, ends_T: npt.NDArray[np.int64], unit: Literal["bytes", "characters"]
+def offsets_in(
+    text: str, spans_T2: npt.NDArray[np.int64], unit: Literal["bytes", "characters"]
 ) -> npt.NDArray[np.int64]:
-    """Returns int64[T, 2] from the byte each id ends at.
+    """Returns int64[T, 2] in `unit` from the bytes of `text` that each id stands for.
 
     In characters, an id that holds a part of a character covers all of it, so neighbours may overlap there, as with HF
     tokenizers.
     """
     if unit not in ("bytes", "characters"):
         raise InputError(f"unit is {unit!r}; give 'bytes' or 'characters'")
-    starts_T = np.concatenate(([0], ends_T[:-1])) if len(ends_T) else ends_T
-    spans_T2 = np.stack([starts_T, ends_T], axis=1)
     if unit == "bytes" or text.isascii():
         return spans_T2
     byte_B = np.frombuffer(text.encode(), np.uint8)
     character_B = np.cumsum((byte_B & 0xC0) != 0x80) - 1
-    spans_T2[:, 0] = character_B[starts_T]
-    spans_T2[:, 1] = character_B[ends_T - 1] + 1
-    return spans_T2
+    starts_T, ends_T = spans_T2.T
+    return np.stack(
+        [character_B[np.minimum(starts_T, len(byte_B) - 1)], np.where(ends_T > 0, character_B[ends_T - 1] + 1, 0)],
+        axis=1,
+    )

@@ -20,7 +20,7 @@ from gristlm.errors import FormatError, InputError, MissingArtifactError
 from gristlm.runs import progress
 from gristlm.tokenize import dropping
 from gristlm.tokenize.batch import TokenBatch
-from gristlm.tokenize.encoding import Encoding, offsets_from_ends
+from gristlm.tokenize.encoding import Encoding, offsets_in
 from gristlm.tokenize.stream import StreamDecoder
 from gristlm.tokenize.training import Source, Texts, count
 
@@ -214,11 +214,14 @@ class Tokenizer(_core.Tokenizer):
     ) -> Encoding:
         """Returns the ids of `text` and where each one stands in it, in bytes of its UTF-8 or in characters.
 
+        Where the tokenizer's normalizer changes the text, an id stands for all that became it: the `e` and the accent of
+        a composed `é`; what the normalizer adds stands for nothing, (0, 0).
+
         Raises:
-            InputError: `unit` is neither, or the tokenizer's normalizer changes the text.
+            InputError: `unit` is neither, or special tokens are to be looked for in the normalized text and that differs.
         """
-        ids_T, ends_T = self._encode_with_ends(text, allowed_special, disallowed_special)
-        return Encoding(ids_T, offsets_from_ends(text, ends_T, unit))
+        ids_T, spans = self._encode_with_spans(text, allowed_special, disallowed_special)
+        return Encoding(ids_T, offsets_in(text, spans.reshape(-1, 2), unit))
 
     def encode_files(
         self,

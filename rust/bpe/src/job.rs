@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::align::Aligned;
 use crate::error::{Error, Result};
 use crate::split::{Cursor, Split, with_split};
 use crate::symbols::Dropout;
@@ -149,39 +150,50 @@ impl<'t> Job<'t> {
         });
     }
 
-    /// Ids of the whole text and where each one ends, in bytes of the text.
+    /// Ids of the whole text and which bytes of the text each stands for.
     ///
     /// # Errors
-    /// [`Error::Input`] when the normalizer changes more of the text than the space before it, as there is no place in it to point to then;
-    /// [`Error::Pattern`] as [`Job::step`].
-    pub fn with_ends(tokenizer: &'t Tokenizer, text: &'t str, choices: &Choices) -> Result<(Vec<u32>, Vec<i64>)> {
+    /// [`Error::Input`] when special tokens are to be looked for in the normalized text and the normalizer changes it, as there is no place
+    /// in the text to point to then; [`Error::Pattern`] as [`Job::step`].
+    pub fn with_spans(
+        tokenizer: &'t Tokenizer,
+        text: &'t str,
+        choices: &Choices,
+    ) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
         let mut job = Self::new(tokenizer, text, choices)?;
         if choices.allowed.is_none() {
             job.pieces =
                 vec![Piece { text: Cow::Borrowed(text), normalized: false, first: true, special: None }].into_iter();
         }
-        let (mut ids, mut ends, mut start) = (Vec::new(), Vec::new(), 0);
+        let (mut ids, mut spans, mut start) = (Vec::new(), Vec::new(), 0);
         while let Some(Piece { text: piece, normalized, first, special }) = job.pieces.next() {
-            let length = piece.len();
-            job.begin(piece.clone(), normalized, first);
-            let added = job.current.len().checked_sub(length).filter(|&added| job.current.get(added..) == Some(&piece));
-            let Some(added) = added.filter(|_| matches!(piece, Cow::Borrowed(_))) else {
+            let Cow::Borrowed(piece) = piece else {
                 return Err(Error::Input(
-                    "offsets: the tokenizer's normalizer changes this text; normalize it first".to_owned(),
+                    "offsets: the tokenizer's normalizer changes this text, and special tokens are looked for in what it makes of it; normalize it first".to_owned(),
                 ));
             };
-            job.piece_with_ends(&mut ids, |end| ends.push((start + end.saturating_sub(added)) as i64));
+            let normalizer = tokenizer.normalizer().map(|n| if normalized { n.without_steps() } else { n.clone() });
+            let aligned = normalizer.map(|normalizer| Aligned::new(&normalizer, piece, first));
+            job.current =
+                aligned.as_ref().map_or(Cow::Borrowed(piece), |aligned| Cow::Owned(aligned.text().to_owned()));
+            (job.at, job.cursor) = (0, Cursor::default());
+            let mut before = 0;
+            job.piece_with_ends(&mut ids, |end| {
+                let origin = aligned.as_ref().map_or(before..end, |aligned| aligned.origin(before..end));
+                spans.push(start + origin.start..start + origin.end);
+                before = end;
+            });
             if let Some(failure) = job.cursor.failure() {
                 return Err(failure);
             }
-            start += length;
+            start += piece.len();
             if let Some((special, after)) = special {
                 ids.push(tokenizer.all_specials().list()[special].id);
-                ends.push(after as i64);
+                spans.push(start..after);
                 start = after;
             }
         }
-        Ok((ids, ends))
+        Ok((ids, spans))
     }
 
     /// Ids of the piece at work; `ends_at` gets the end of each in it.

@@ -1,5 +1,6 @@
 //! Byte-pair encoding: pretokenizers, vocabularies, training, encoding and decoding.
 
+mod align;
 pub mod batch;
 pub mod bpe;
 mod bytes;

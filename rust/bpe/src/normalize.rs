@@ -32,7 +32,7 @@ impl Form {
     }
 
     /// `text` in this form; borrowed when it already is.
-    fn apply(self, text: &str) -> Cow<'_, str> {
+    pub(crate) fn apply(self, text: &str) -> Cow<'_, str> {
         let quick = match self {
             _ if text.is_ascii() => IsNormalized::Yes,
             Self::Nfc => is_nfc_quick(text.chars()),
@@ -137,6 +137,11 @@ impl Normalizer {
             }
         }
         out
+    }
+
+    /// What is left to do to a text that went through all steps.
+    pub(crate) fn without_steps(&self) -> Self {
+        Self { steps: Vec::new(), ..self.clone() }
     }
 
     /// As [`Normalizer::apply`], for what does not begin a text: nothing goes before it.

@@ -182,8 +182,8 @@ impl Tokenizer {
         Ok((batch.ids.into_pyarray(py), batch.ends.into_pyarray(py)))
     }
 
-    /// Returns the ids of `text` as uint32[T], and the end of each in bytes of the text as int64[T].
-    fn _encode_with_ends<'py>(
+    /// Returns the ids of `text` as uint32[T], and where each begins and ends in bytes of the text as int64[2 * T].
+    fn _encode_with_spans<'py>(
         &self,
         text: &Bound<'py, PyString>,
         allowed_special: Option<&Bound<'py, PyAny>>,
@@ -191,8 +191,9 @@ impl Tokenizer {
     ) -> PyResult<Arrays<'py>> {
         let choices = choices(allowed_special, disallowed_special)?;
         let (py, text) = (text.py(), utf8(text)?);
-        let (ids, ends) = interrupt::run(py, || Job::with_ends(&self.core, text, &choices))?;
-        Ok((ids.into_pyarray(py), ends.into_pyarray(py)))
+        let (ids, spans) = interrupt::run(py, || Job::with_spans(&self.core, text, &choices))?;
+        let spans: Vec<i64> = spans.iter().flat_map(|span| [span.start as i64, span.end as i64]).collect();
+        Ok((ids.into_pyarray(py), spans.into_pyarray(py)))
     }
 
     /// Returns the text of `ids`; `errors` as in `bytes.decode` says what happens to bytes that are not UTF-8.
