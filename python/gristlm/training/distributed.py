@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import os
 from collections.abc import Iterator
 from typing import TypeVar
@@ -84,6 +85,8 @@ def joined() -> Iterator[Ranks]:
     if mine:  # not after an error: the others may be waiting in the middle of a step, and torchrun ends them
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+        # A sharded model's cycles hold the group, and a thread of it that lets a tensor go while Python shuts down aborts the process.
+        gc.collect()
 
 
 def shard(model: Model, ranks: Ranks) -> None:
