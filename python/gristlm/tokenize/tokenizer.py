@@ -214,11 +214,11 @@ class Tokenizer(_core.Tokenizer):
     ) -> Encoding:
         """Returns the ids of `text` and where each one stands in it, in bytes of its UTF-8 or in characters.
 
-        Where the tokenizer's normalizer changes the text, an id stands for all that became it: the `e` and the accent of
-        a composed `é`; what the normalizer adds stands for nothing, (0, 0).
+        Where the tokenizer's normalizer changes the text, an id stands for all that became it: the `e` and the accent
+        of a composed `é`; what the normalizer adds stands for nothing, (0, 0).
 
         Raises:
-            InputError: `unit` is neither, or special tokens are to be looked for in the normalized text and that differs.
+            InputError: `unit` is neither, or special tokens are to be looked for in the normalized text, which differs.
         """
         ids_T, spans = self._encode_with_spans(text, allowed_special, disallowed_special)
         return Encoding(ids_T, offsets_in(text, spans.reshape(-1, 2), unit))

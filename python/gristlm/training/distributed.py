@@ -85,7 +85,8 @@ def joined() -> Iterator[Ranks]:
     if mine:  # not after an error: the others may be waiting in the middle of a step, and torchrun ends them
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
-        # A sharded model's cycles hold the group, and a thread of it that lets a tensor go while Python shuts down aborts the process.
+        # A sharded model's cycles hold the group, whose threads abort the process if they let a tensor go while Python
+        # shuts down.
         gc.collect()
 
 
