@@ -78,7 +78,7 @@ wheel: $(VENV)/.ready ## a portable manylinux2014 wheel, tested in a fresh envir
 	$(PYTHON) -m venv target/wheel-test
 	target/wheel-test/bin/python -m pip install --quiet numpy pytest
 	target/wheel-test/bin/python -m pip install --quiet --no-deps dist/*.whl
-	target/wheel-test/bin/python -m pytest tests/tokenize -m "not extras" -o addopts=--import-mode=importlib -p no:cacheprovider -W ignore::pytest.PytestConfigWarning -q
+	target/wheel-test/bin/python -m pytest tests/tokenize -m "not extras" -o addopts=--import-mode=importlib -p no:cacheprovider -W ignore::pytest.PytestConfigWarning -W ignore::pytest.PytestUnknownMarkWarning -q
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) target dist site runs python/gristlm/_core.abi3.so

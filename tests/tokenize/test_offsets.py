@@ -5,13 +5,15 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tokenizer_texts import ENGLISH, WORLD
 
 from gristlm.tokenize import Tokenizer
 
 hf = pytest.importorskip("tokenizers")
+hypothesis = pytest.importorskip("hypothesis")
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
 pytestmark = pytest.mark.extras
 
 NORMALIZERS = [
