@@ -147,15 +147,25 @@ def start_server() -> Iterator[Callable[..., Server]]:
 
 
 class SlowBatch:
-    """A batch that says one token for everybody until it is stopped, and knows how far it came."""
+    """A batch that says one token for everybody, and knows how far it came.
+
+    While `held_from` is a number, answers of at least that many tokens say one and then wait, however long it takes.
+    """
 
     def __init__(self) -> None:
         self._left: dict[int, int] = {}
         self._handle, self.made, self.failing = 0, 0, False
+        self._wanted: dict[int, int] = {}
+        self.held_from: int | None = None
+        self.most_together = 0
+
+    @property
+    def active(self) -> int:
+        return len(self._left)
 
     def add(self, request: Any) -> int:
         self._handle += 1
-        self._left[self._handle] = request.how.max_new_tokens
+        self._left[self._handle] = self._wanted[self._handle] = request.how.max_new_tokens
         if self.failing:
             raise RuntimeError("the model broke")
         return self._handle
@@ -166,10 +176,14 @@ class SlowBatch:
     def step(self) -> list[Any]:
         from gristlm.model.generation_engine import Event
 
-        time.sleep(0.02)
-        self.made += len(self._left)
+        time.sleep(0.005)
+        self.most_together = max(self.most_together, len(self._left))
         events = []
-        for handle in list(self._left):
+        for handle, left in list(self._left.items()):
+            wanted = self._wanted[handle]
+            if self.held_from is not None and wanted >= self.held_from and left < wanted:
+                continue
+            self.made += 1
             self._left[handle] -= 1
             events.append(Event(handle, 65, 0.0, None if self._left[handle] else "length"))
             if not self._left[handle]:

@@ -216,7 +216,7 @@ def test_a_body_that_never_comes_is_not_waited_for(server: Any, monkeypatch: pyt
     key = b"Authorization: Bearer " + server.access.token.encode() + b"\r\nContent-Length: 100\r\n\r\n{"
     begun = time.monotonic()
     said = _answer(server.url, head + key)
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 15  # the limit of the server itself is twice this
     assert said == b"" or b" 4" in said.split(b"\r\n", 1)[0] or b" 500" in said.split(b"\r\n", 1)[0]
 
 
