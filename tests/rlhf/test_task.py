@@ -20,15 +20,20 @@ def test_arithmetic_is_right_and_nothing_held_out_is_shown(tmp_path: Path) -> No
     artifact.verify(tmp_path / "task")
     rows = {
         name: [json.loads(line) for line in (tmp_path / "task" / f"{name}.jsonl").read_text().splitlines()]
-        for name in ("sft", "sft_heldout", "prompts", "prompts_heldout")
+        for name in ("sft", "sft_heldout", "prompts", "prompts_dev", "prompts_heldout")
     }
-    assert [len(rows[name]) for name in rows] == [7100, 1000, 7100, 1000]
-    shown = {row["messages"][0]["content"]: row["messages"][1]["content"] for row in rows["sft"]}
-    heldout = {row["prompt"]: row["reference"] for row in rows["prompts_heldout"]}
-    assert not shown.keys() & heldout.keys()
-    assert shown.keys() == {row["prompt"] for row in rows["prompts"]}
-    for question, answer in {**shown, **heldout}.items():
+    assert [len(rows[name]) for name in rows] == [41400, 1000, 6900, 200, 1000]
+    shown = [(row["messages"][0]["content"], row["messages"][1]["content"]) for row in rows["sft"]]
+    asked = {name: {row["prompt"]: row["reference"] for row in rows[name]} for name in rows if "prompts" in name}
+    questions = {question for question, _ in shown}
+    assert questions == asked["prompts"].keys()
+    assert not questions & (asked["prompts_heldout"].keys() | asked["prompts_dev"].keys())
+    assert not asked["prompts_heldout"].keys() & asked["prompts_dev"].keys()
+    for question, answer in (pair for part in asked.values() for pair in part.items()):
         assert sum(map(int, question.split("+"))) == int(answer)
+    slips = [int(answer) - int(asked["prompts"][question]) for question, answer in shown]
+    assert set(slips) == {-10, -1, 0, 1, 10}
+    assert 0.34 < slips.count(0) / len(slips) < 0.38
     model = gl.Model.from_pretrained(tmp_path / "task" / "final")
     assert model.config.vocab_size == gl.Tokenizer.from_file(tmp_path / "task" / "final").vocab_size == 261
     assert manifest.counts["parameters"] == model.config.num_parameters()

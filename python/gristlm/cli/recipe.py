@@ -13,6 +13,7 @@ from gristlm.finetune.config import FinetuneConfig
 from gristlm.model.config import ModelConfig
 from gristlm.pretrain.config import PretrainConfig
 from gristlm.rlhf.config import RewardConfig, RLHFConfig
+from gristlm.rlhf.pairs import PairsConfig
 from gristlm.rlhf.task import TaskConfig
 from gristlm.runs.config import Config
 from gristlm.tokenize.config import TokenizerConfig, TokensConfig
@@ -25,7 +26,9 @@ NEEDS = {
     "conversations": ("collect",),
     "finetune": ("pretrain",),
     "preference": ("finetune",),
+    "pairs": ("finetune", "rlhf"),
     "reward": ("finetune",),
+    "second_reward": ("pairs", "reward"),
     "rlhf": ("finetune",),
     "evaluate": ("pretrain",),
 }
@@ -80,8 +83,12 @@ class Recipe(Config):
     """Supervised fine-tuning."""
     preference: FinetuneConfig | None = None
     """Fine-tuning on preference pairs."""
+    pairs: PairsConfig | None = None
+    """Preference pairs from the tuned model's answers, labelled by a criterion."""
     reward: RewardConfig | None = None
     """The reward model."""
+    second_reward: RewardConfig | None = None
+    """A reward model on other pairs, held out to guard against the first."""
     rlhf: RLHFConfig | None = None
     """Reinforcement learning from rewards."""
     evaluate: EvaluateConfig | None = None
@@ -102,6 +109,13 @@ class Recipe(Config):
         """Returns the `[task]` table, which is there, with the network of `[model]` in it."""
         assert self.task is not None, "a stage is only called when its table is there"
         return self.task if self.model is None else self.task.model_copy(update={"model": self.model})
+
+    def pairs_config(self) -> PairsConfig:
+        """Returns the `[pairs]` table, which is there, with the criterion of `[rlhf]` where it has none."""
+        assert self.pairs is not None, "a stage is only called when its table is there"
+        criterion = self.rlhf.criterion if self.rlhf is not None else None
+        given = self.pairs.criterion or criterion
+        return self.pairs.model_copy(update={"criterion": given})
 
     def check(self) -> None:
         """Checks, before any work, that the tables fit together.

@@ -28,7 +28,9 @@ StageName = Literal[
     "conversations",
     "finetune",
     "preference",
+    "pairs",
     "reward",
+    "second_reward",
     "rlhf",
     "evaluate",
     "report",
@@ -120,7 +122,9 @@ def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
         label = "prompts" if stage == "rlhf" else "data"
         if given is not None:
             return {label: given} | ({f"heldout_{label}": given_heldout} if given_heldout else {})
-        return {label: made / f"{name}.jsonl", f"heldout_{label}": made / f"{name}_heldout.jsonl"}
+        dev = {"dev_prompts": made / "prompts_dev.jsonl"} if (made / "prompts_dev.jsonl").is_file() else {}
+        files = {label: made / f"{name}.jsonl", f"heldout_{label}": made / f"{name}_heldout.jsonl"}
+        return files | (dev if stage == "rlhf" else {})
 
     def task() -> Manifest:
         from gristlm.rlhf.task import run as stage
@@ -170,21 +174,41 @@ def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
             at("preference"),
         )
 
+    def pairs() -> Manifest:
+        from gristlm.rlhf.pairs import run as stage
+
+        prompts = {name: path for name, path in data("rlhf", "prompts").items() if name != "dev_prompts"}
+        return stage(whole.pairs_config(), {"checkpoint": at("finetune") / "final", **prompts}, at("pairs"))
+
+    def judged(name: str) -> dict[str, Path]:
+        start = {"checkpoint": at("finetune") / "final"}
+        if whole.pairs is None or whole.data.reward is not None:
+            return start | data("reward", "preferences")
+        return start | {
+            "data": at("pairs") / f"{name}.jsonl",
+            "heldout_data": at("pairs") / "preferences_heldout.jsonl",
+        }
+
     def reward() -> Manifest:
         from gristlm.rlhf import train_reward as stage
 
-        return stage(
-            _present(whole.reward),
-            {"checkpoint": at("finetune") / "final", **data("reward", "preferences")},
-            at("reward"),
-        )
+        return stage(_present(whole.reward), judged("preferences"), at("reward"))
+
+    def second_reward() -> Manifest:
+        from gristlm.rlhf import train_reward as stage
+
+        return stage(_present(whole.second_reward), judged("preferences_second"), at("second_reward"))
 
     def rlhf() -> Manifest:
         from gristlm.rlhf import run as stage
 
         start = at("finetune" if whole.preference is None else "preference") / "final"
-        judge = {} if whole.reward is None else {"reward_model": at("reward") / "final"}
-        return stage(_present(whole.rlhf), {"checkpoint": start, **data("rlhf", "prompts"), **judge}, at("rlhf"))
+        judges = {
+            f"{name}_model": at(name) / "final"
+            for name in ("reward", "second_reward")
+            if getattr(whole, name) is not None
+        }
+        return stage(_present(whole.rlhf), {"checkpoint": start, **data("rlhf", "prompts"), **judges}, at("rlhf"))
 
     def evaluate() -> Manifest:
         from gristlm.evaluate import run as stage
@@ -207,7 +231,9 @@ def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
         conversations,
         finetune,
         preference,
+        pairs,
         reward,
+        second_reward,
         rlhf,
         evaluate,
     )

@@ -21,6 +21,7 @@ def group_advantages(rewards: torch.Tensor, algorithm: Algorithm, *, min_std: fl
 
     grpo, dapo, gspo, cispo: (reward - group mean) / (group standard deviation + 1e-4), with n - 1 in the deviation's
     denominator; dr_grpo: reward - group mean; rloo: reward - mean of the group's *other* samples;
+    best_of_n: 1 for the group's best, 0 for the others; online_dpo: also -1 for its worst;
     reinforce++: (reward - mean) / (standard deviation + 1e-4) over the whole batch.
     Papers as in `losses`. A group of equal rewards gets zeros.
 
@@ -57,11 +58,37 @@ def group_advantages(rewards: torch.Tensor, algorithm: Algorithm, *, min_std: fl
     centred = torch.where(
         (rewards == rewards[:, :1]).all(dim=1, keepdim=True), 0.0, rewards - rewards.mean(dim=1, keepdim=True)
     )
+    if algorithm in ("best_of_n", "online_dpo"):
+        return _extremes(centred, worst=algorithm == "online_dpo")
     if algorithm == "dr_grpo":
         return centred
     if algorithm == "rloo":
         return centred * group_size / (group_size - 1)
     return centred / (_std(rewards, min_std) + EPSILON)
+
+
+def _extremes(centred_Gn: torch.Tensor, *, worst: bool) -> torch.Tensor:
+    """Returns 1 at each group's best sample (the first of equals), -1 at its worst if asked; zeros where all agree."""
+    marks = torch.zeros_like(centred_Gn)
+    marks.scatter_(1, centred_Gn.argmax(dim=1, keepdim=True), 1.0)
+    if worst:
+        marks.scatter_(1, centred_Gn.argmin(dim=1, keepdim=True), -1.0)
+    return marks * (centred_Gn != 0).any(dim=1, keepdim=True)
+
+
+def dpo_weights(marks: torch.Tensor, log_ratios: torch.Tensor, beta: float) -> torch.Tensor:
+    """Returns the weights of log p that give the gradient of the DPO loss, [G, n].
+
+    With m = beta · (log p/p_ref of the best - that of the worst), -log sigmoid(m) has the gradient
+    -beta · sigmoid(-m) · (grad log p(best) - grad log p(worst)).
+
+    Args:
+        marks: [G, n], 1 at the best, -1 at the worst answer of a prompt, else 0 (`group_advantages`, "online_dpo").
+        log_ratios: [G, n], log p - log p_ref of each answer.
+        beta: DPO's beta.
+    """
+    margins = beta * (marks * log_ratios).sum(dim=1, keepdim=True)
+    return marks * beta * torch.sigmoid(-margins)
 
 
 def _std(values: torch.Tensor, minimum: float) -> torch.Tensor:

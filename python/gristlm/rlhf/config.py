@@ -42,10 +42,15 @@ class RewardConfig(StageConfig):
     """Checkpoints kept."""
 
 
+_TAKEN = ("checkpoints", "final", "rollouts", "best")
+
+
 class RLHFConfig(StageConfig):
     """The `[rlhf]` table: sample answers, score them, make the good ones likelier, stay near the start."""
 
-    algorithm: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce++", "ppo"] = "grpo"
+    algorithm: Literal[
+        "grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce++", "ppo", "best_of_n", "online_dpo"
+    ] = "grpo"
     """The policy loss and its advantages; the table in `gristlm.rlhf.losses` has the papers."""
     rewards: dict[str, float] | None = Field(default=None, min_length=1)
     """Name to weight: "format", "refusal", "length", "exact", "numeric", "overlap", "reward_model", "regex:PATTERN",
@@ -56,6 +61,12 @@ class RLHFConfig(StageConfig):
     """Prompts of each step."""
     group_size: int = Field(default=8, ge=1)
     """Answers sampled for each prompt."""
+    max_sampling_rounds: int = Field(default=1, ge=1)
+    """Over 1: groups of equal rewards are left out, and up to so many rounds of prompts are sampled to fill the step
+    (DAPO's dynamic sampling, Yu et al. 2025, eq. 11)."""
+    overlong_buffer_tokens: int | None = Field(default=None, ge=1)
+    """Over the last so many tokens before max_new_tokens the reward falls by up to 1 (DAPO, eq. 13); none: it does
+    not."""
     updates_per_step: int = Field(default=1, ge=1)
     """Optimizer updates per step, each on a share of its answers; over 1 the clip comes into play."""
     micro_batch_size: int = Field(default=16, ge=1)
@@ -67,7 +78,9 @@ class RLHFConfig(StageConfig):
     learning_rate: float = Field(default=3e-4, gt=0)
     """Peak learning rate (ours, for models of a few million parameters; 1e-6 for billions)."""
     warmup_steps: int = Field(default=2, ge=0)
-    """Steps over which the learning rate rises; constant afterwards."""
+    """Steps over which the learning rate rises."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """What it does afterwards; linear and cosine fall to zero at the last step."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW's decay of matrices."""
     grad_clip: float = Field(default=1.0, gt=0)
@@ -78,12 +91,45 @@ class RLHFConfig(StageConfig):
     """Price of a nat of KL divergence from the starting checkpoint."""
     kl_in: Literal["reward", "loss"] = "reward"
     """Where it is paid: off the reward, per answer (k1; Ouyang et al. 2022), or in the loss, per token (`kl_loss`)."""
+    kl_target: float | None = Field(default=None, gt=0)
+    """Nats per sequence that an adaptive controller steers to by changing kl_coef after each step (Ziegler et al. 2019,
+    section 2.2); none keeps kl_coef fixed."""
+    kl_horizon: float = Field(default=10.0, gt=0)
+    """Steps over which the controller would correct a lasting error of a fifth by its own size."""
     max_kl: float | None = Field(default=None, gt=0)
     """Budget of KL divergence, mean nats per sequence: a step whose answers exceed it ends the run, unlearned."""
+    check_every: int | None = Field(default=None, ge=1)
+    """Steps between checks on prompts set aside (`dev_prompts`, else the held-out ones); none checks only at the end.
+    Each keeps a checkpoint, and what stops a run rolls it back to the best."""
+    guarded: bool = True
+    """Whether checks and alarms may end the run and roll it back; false measures and goes on, to show what happens."""
+    max_check_prompts: int = Field(default=128, ge=1)
+    """Prompts of a check."""
+    second_rewards: dict[str, float] | None = Field(default=None, min_length=1)
+    """Rewards that are measured at each check and never learned from, by name and weight as `rewards`; none means the
+    second reward model, if one is given. The best check is the one where they are highest."""
+    max_second_drop: float = Field(default=0.3, gt=0)
+    """How far the second reward may fall below its best, in standard deviations of it before training: at two checks in
+    a row, or twice as far at one, it ends the run."""
+    min_entropy: float | None = Field(default=None, ge=0)
+    """Mean nats per sampled token below which the run ends: answers have become all alike."""
+    max_length_ratio: float | None = Field(default=None, gt=1)
+    """How many times as long as in the first step answers may be on average before the run ends."""
+    max_repetition: float | None = Field(default=None, gt=0, le=1)
+    """Mean share of an answer's token triples that it has said before, over which the run ends."""
+    criterion: str | None = None
+    """`path/to/file.py:function`, called with a prompt's text and an answer: the truth that rewards stand for. It is
+    measured, before, at each check and after, and labels the pairs of `[pairs]`; nothing is learned from it here."""
+    best_of_n: int | None = Field(default=None, ge=2)
+    """Also measure the start with the best of so many answers to each held-out prompt, chosen by the rewards."""
+    arms: dict[str, dict[str, object]] | None = Field(default=None, min_length=1)
+    """Several runs from one start, each with settings of its own on top of these, in directories of their names."""
     min_std: float = Field(default=0.0, ge=0)
     """A group's standard deviation below this is taken as this, so small differences stay small; 0 is plain GRPO."""
     max_heldout_prompts: int = Field(default=128, ge=1)
     """Held-out prompts to measure the reward before and after on; with no file of them, up to a tenth is set aside."""
+    beta: float = Field(default=0.1, gt=0)
+    """online_dpo only: DPO's beta."""
     gamma: float = Field(default=1.0, ge=0, le=1)
     """PPO only: discount per token."""
     lam: float = Field(default=0.95, ge=0, le=1)
@@ -110,8 +156,26 @@ class RLHFConfig(StageConfig):
             raise ValueError(
                 f"algorithm {self.algorithm!r} compares answers to one prompt, so group_size must be at least 2"
             )
+        if self.algorithm == "online_dpo" and self.updates_per_step > 1:
+            raise ValueError(
+                "algorithm 'online_dpo' weighs pairs by the policy that sampled: updates_per_step must be 1"
+            )
         if self.updates_per_step > self.prompts_per_step * self.group_size:
             raise ValueError("updates_per_step must not exceed prompts_per_step * group_size")
         if self.rewards is not None and not any(self.rewards.values()):
             raise ValueError("rewards must have a weight other than 0")
+        for name in self.arms or {}:
+            if not name.replace("-", "").replace("_", "").isalnum() or name in _TAKEN:
+                raise ValueError(f"arms has {name!r}; an arm is named in letters, digits, - and _, and not {_TAKEN}")
+            self.arm(name)
         return self
+
+    def arm(self, name: str) -> Self:
+        """Returns the settings of one arm.
+
+        Raises:
+            ValueError: an arm's setting is unknown or impossible.
+        """
+        own = (self.arms or {})[name]
+        base = {key: getattr(self, key) for key in self.model_fields_set - {"arms"}}
+        return type(self).model_validate({**base, **own})

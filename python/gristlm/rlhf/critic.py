@@ -45,7 +45,7 @@ def estimate(
     """Returns GAE's advantages, normalised over the step's tokens, and the returns, of scaled rewards less KL."""
     values = _values(critic, scored.rollouts, config.micro_batch_size)
     scale = 1 / reward_std if reward_std > _MIN_STD else 1.0  # where all answers scored alike there is nothing to go by
-    price = config.kl_coef if config.kl_in == "reward" else 0.0
+    price = scored.kl_coef if config.kl_in == "reward" else 0.0
     shape = (len(values), max(map(len, values)))
     rewards_NL, values_NL = np.zeros(shape), np.zeros(shape)
     mask_NL = np.zeros(shape, dtype=bool)

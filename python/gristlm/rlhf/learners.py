@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from gristlm.model import Model
-from gristlm.rlhf.advantages import group_advantages
+from gristlm.rlhf.advantages import dpo_weights, group_advantages
 from gristlm.rlhf.config import RLHFConfig
 from gristlm.rlhf.critic import ActorCritic, Estimates, TwoOptimizers, estimate, learn_values
 from gristlm.rlhf.reward_model import RewardModel
@@ -23,6 +23,8 @@ from gristlm.training import optimizer, schedule
 from gristlm.training.optimizer import Optimizer
 
 _POLICY_SHARES, _CRITIC_SHARES = range(100, 102)
+BETAS = (0.9, 0.99)
+"""AdamW's averages: rewards are noisy, so the second moment is of more steps than in pretraining."""
 
 
 class Learner(Protocol):
@@ -54,9 +56,12 @@ class GroupLearner:
     def advantages(self, scored: Scored) -> list[list[float]]:
         """Returns one advantage per answer, on each of its tokens; KL's price is off the reward if it is paid there."""
         config = self._config
-        price = config.kl_coef if config.kl_in == "reward" else 0.0
+        price = scored.kl_coef if config.kl_in == "reward" else 0.0
         grouped = torch.from_numpy(scored.total - price * scored.kl).reshape(-1, config.group_size)
-        per_answer = group_advantages(grouped, config.algorithm, min_std=config.min_std).flatten().tolist()
+        found = group_advantages(grouped, config.algorithm, min_std=config.min_std)
+        if config.algorithm == "online_dpo":
+            found = dpo_weights(found, torch.from_numpy(scored.kl).reshape(found.shape), config.beta)
+        per_answer = found.flatten().tolist()
         return [
             [advantage] * len(rollout.tokens) for advantage, rollout in zip(per_answer, scored.rollouts, strict=True)
         ]
@@ -114,10 +119,15 @@ def _learn_policy(
 
 
 def _build(module: nn.Module, learning_rate: float, config: RLHFConfig) -> Optimizer:
-    return optimizer.build(module, learning_rate=learning_rate, weight_decay=config.weight_decay)
+    return optimizer.build(module, learning_rate=learning_rate, weight_decay=config.weight_decay, betas=BETAS)
 
 
 def _rate(step: int, peak: float, config: RLHFConfig) -> float:
     return schedule.learning_rate(
-        step, peak=peak, warmup_steps=config.warmup_steps, total_steps=config.steps, kind="constant"
+        step,
+        peak=peak,
+        warmup_steps=config.warmup_steps,
+        total_steps=config.steps,
+        kind=config.schedule,
+        final_fraction=0.0,
     )

@@ -9,26 +9,25 @@ answer of log p - log p_ref (k1), so it takes part in the advantages like any re
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from gristlm.errors import ConfigError, TrainingError
 from gristlm.model import Model
+from gristlm.model.weights import load_into
 from gristlm.rlhf import rollouts as rolled
+from gristlm.rlhf.arms import run_arms
 from gristlm.rlhf.config import RLHFConfig
-from gristlm.rlhf.data import read_prompts
-from gristlm.rlhf.divergence import kl
+from gristlm.rlhf.criterion import own_file
+from gristlm.rlhf.guards import Guard, controlled
 from gristlm.rlhf.learners import GroupLearner, Learner, PPOLearner
+from gristlm.rlhf.prompts import PromptSets
 from gristlm.rlhf.reward_model import RewardModel
 from gristlm.rlhf.rewards import DEFAULT_RULES, REWARD_MODEL, Rewards
 from gristlm.rlhf.rewards import files as reward_files
-from gristlm.rlhf.rollouts import Rollout, Sampler, Scored
+from gristlm.rlhf.rollouts import Sampler, Scored
+from gristlm.rlhf.scoring import FAILED, Scorer, figures, jsonl
 from gristlm.runs import artifact, progress
 from gristlm.runs.artifact import Manifest, Stage
 from gristlm.runs.files import write_atomic
@@ -37,10 +36,7 @@ from gristlm.training import checkpoint, device, memory
 from gristlm.training.chat_prompt import load_template
 from gristlm.training.metrics import MetricsLog
 
-# The answers of the step that a reward failed on.
-FAILED = "failed_rollouts.jsonl"
-# What a random number is for, so that no two uses share one.
-_ORDER, _SAMPLING, _HELDOUT, _SPLIT = range(4)
+_MEASURED = ("reward", "reward_greedy", "criterion", "criterion_greedy", "second_reward")
 
 
 def run(config: RLHFConfig, inputs: Mapping[str, Path], output_dir: Path) -> Manifest:
@@ -48,11 +44,13 @@ def run(config: RLHFConfig, inputs: Mapping[str, Path], output_dir: Path) -> Man
 
     Args:
         config: the `[rlhf]` table.
-        inputs: "checkpoint" (a directory), "prompts" (JSON Lines), optionally "heldout_prompts" and "reward_model"
-            (the `final/` of a reward stage).
+        inputs: "checkpoint" (a directory), "prompts" (JSON Lines), optionally "heldout_prompts", "dev_prompts" (for the
+            checks), "reward_model" and "second_reward_model" (each the `final/` of a reward stage).
         output_dir: gets `checkpoints/`, `final/`, `rollouts/step-*.parquet`, `heldout_before.parquet`,
             `heldout_after.parquet`, `heldout.jsonl` and `metrics.jsonl`. The manifest counts `reward_before`,
-            `reward_after` (weighted mean on the held-out prompts, same seeds) and `kl` (nats per sequence, k3).
+            `reward_after` (weighted mean on the held-out prompts, same seeds), `kl` (nats per sequence, k3), `stopped`
+            (why, if something did) and `rolled_back_to` (the step of the weights in `final/`, if not the last).
+            With `arms`, each is such a directory under its name; see `gristlm.rlhf.arms`.
 
     Raises:
         ConfigError, FormatError: settings or files do not fit; names which.
@@ -62,12 +60,12 @@ def run(config: RLHFConfig, inputs: Mapping[str, Path], output_dir: Path) -> Man
     absent = [name for name in ("checkpoint", "prompts") if name not in inputs]
     if absent:
         raise ConfigError(f"rlhf needs the input {absent[0]!r}; given {', '.join(inputs) or 'none'}")
-    sources = {**inputs, **reward_files(list(_weights(config, inputs)))}
+    sources = {**inputs, **_own_files(config, inputs)}
     stage = artifact.begin(output_dir, kind="rlhf", config=config, inputs=sources)
     if stage.manifest is not None:
         return stage.manifest
     try:
-        return _Run(config, inputs, stage).train()
+        return run_arms(config, inputs, stage, run) if config.arms else _Run(config, inputs, stage).train()
     finally:
         stage.close()
 
@@ -79,14 +77,13 @@ class _Run:
         self.config, self.stage, self.start = config, stage, inputs["checkpoint"]
         (stage.path / FAILED).unlink(missing_ok=True)
         where = device.pick(config.num_threads)
-        for path in (self.start, inputs.get("reward_model")):
-            if path is not None and artifact.is_complete(path):
-                artifact.verify(path)
-        reward_model = (
-            RewardModel.from_pretrained(inputs["reward_model"], device=where) if "reward_model" in inputs else None
-        )
+        judges = {}
+        for name in ("checkpoint", "reward_model", "second_reward_model"):
+            if name in inputs and artifact.is_complete(inputs[name]):
+                artifact.verify(inputs[name])
+            if name in inputs and name != "checkpoint":
+                judges[name] = RewardModel.from_pretrained(inputs[name], device=where)
         self.critic_start = inputs.get("reward_model", self.start)
-        self.rewards = Rewards(_weights(config, inputs), reward_model)
         self.policy = Model.from_pretrained(self.start, device=where)
         self.reference = Model.from_pretrained(self.start, device=where).requires_grad_(False)
         self.sampler = Sampler(
@@ -95,39 +92,66 @@ class _Run:
             max_new_tokens=config.max_new_tokens,
             temperature=config.temperature,
         )
-        self._read_prompts(inputs)
+        second, judge = _second_weights(config, inputs), judges.get("second_reward_model")
+        self.scorer = Scorer(
+            config,
+            self.sampler,
+            self.reference,
+            Rewards(_weights(config, inputs), judges.get("reward_model")),
+            None if second is None else Rewards(second, judge),
+            stage.path / FAILED,
+        )
+        self.prompts = PromptSets.read(config, inputs, self.sampler, self.policy.config.max_seq_len)
+        write_atomic(stage.path / "heldout.jsonl", jsonl(self.prompts.heldout_rows()))
 
     def train(self) -> Manifest:
         """Runs the steps that are still to do, and writes what the stage promises."""
         config, path = self.config, self.stage.path
         before = self._measure(self.reference, path / "heldout_before.parquet", 0)
         learner = self._learner(before)
+        guard = Guard(config)
+        done, tokens, kl_coef = 0, 0, config.kl_coef
         latest = checkpoint.latest(path)
-        state = checkpoint.restore(latest, learner.module, learner.optimizer) if latest else {"step": 0, "tokens": 0}
-        done, tokens, stopped = _integer(state["step"]), _integer(state["tokens"]), ""
+        if latest is not None:
+            state = checkpoint.restore(latest, learner.module, learner.optimizer)
+            done, tokens, kl_coef = _integer(state["step"]), _integer(state["tokens"]), _float(state["kl_coef"])
+            guard.load(_mapping(state["guard"]))
         log = MetricsLog(path)
         log.truncate(done)
+        first = self._check(self.reference) if self._checks else {}
+        guard.begin(first)
         if not done:
-            log.write(0, heldout_reward=before["reward"], heldout_kl=before["kl"])
+            log.write(0, heldout_reward=before["reward"], heldout_kl=before["kl"], **_checked(first))
+        stopped = guard.stopped
         with progress.bar("rlhf", config.steps) as bar:
             bar.update(done)
-            for step in range(done + 1, config.steps + 1):
+            for step in range(done + 1, 0 if stopped else config.steps + 1):
                 started = time.perf_counter()
-                scored = self._rollouts(step)
+                scored = self._rollouts(step, kl_coef)
                 sampled = time.perf_counter()
-                if config.max_kl is not None and scored.kl.mean() > config.max_kl:
-                    stopped = f"kl {scored.kl.mean():.2f} nats per sequence exceeds the budget max_kl = {config.max_kl}"
+                found = figures(scored)
+                stopped = guard.after_sampling(found)
+                if stopped:
                     break
                 advantages = learner.advantages(scored)
                 rolled.write(path / "rollouts" / f"step-{step:05d}.parquet", step, scored, advantages, self.sampler)
-                learned = learner.learn(step, scored, advantages)
+                try:
+                    found |= learner.learn(step, scored, advantages)
+                except TrainingError:
+                    self.scorer.save_failed(scored.rollouts)
+                    raise
                 done, tokens = step, tokens + sum(len(rollout.tokens) for rollout in scored.rollouts)
-                figures = {**_figures(scored), **learned, **_seconds(started, sampled, scored)}
-                log.write(step, **figures)
+                kl_coef = controlled(kl_coef, found["kl"], config)
+                found |= _seconds(started, sampled, scored)
+                if self._checks and (step % self._checks == 0 or step == config.steps):
+                    check = self._check(self.policy)
+                    stopped = guard.after_check(step, check)
+                    found |= _checked(check)
+                log.write(step, **found)
                 memory.release(step)
-                bar.update(step, reward=figures["reward"], kl=figures["kl"])
-                if step % config.checkpoint_every == 0 or step == config.steps:
-                    state = {"step": step, "tokens": tokens}
+                bar.update(step, reward=found["reward"], kl=found["kl"])
+                if stopped or guard.checked_at == step or step % config.checkpoint_every == 0 or step == config.steps:
+                    state = {"step": step, "tokens": tokens, "kl_coef": kl_coef, "guard": guard.state()}
                     checkpoint.save(
                         path,
                         step,
@@ -136,107 +160,104 @@ class _Run:
                         tokenizer_dir=self.start,
                         state=state,
                         keep_last=config.keep_last,
+                        keep_step=guard.best_step,
                     )
-        after = self._measure(self.policy, path / "heldout_after.parquet", done)
-        log.write(done, heldout_reward=after["reward"], heldout_kl=after["kl"])
+                if stopped:
+                    break
+        return self._finish(before, learner, guard, log, done=done, tokens=tokens, stopped=stopped)
+
+    def _finish(
+        self,
+        before: Mapping[str, float],
+        learner: Learner,
+        guard: Guard,
+        log: MetricsLog,
+        *,
+        done: int,
+        tokens: int,
+        stopped: str,
+    ) -> Manifest:
+        config, path = self.config, self.stage.path
+        kept = guard.keep(done, stopped) if self._checks else done
+        if kept != done:
+            self._roll_back(learner, kept)
+        after = self._measure(self.policy, path / "heldout_after.parquet", kept)
+        log.write(done, **{f"heldout_{name}": after[name] for name in ("reward", "kl", "criterion") if name in after})
         checkpoint.write_final(path, self.policy, tokenizer_dir=self.start)
         if stopped:
             progress.say(f"  stopped after step {done}: {stopped}")
+        if kept != done:
+            progress.say(f"  rolled back to step {kept}, the best check")
         progress.say(
-            f"  reward on {len(self.heldout)} held-out prompts: {before['reward']:.3f} before, "
+            f"  reward on {len(self.prompts.heldout)} held-out prompts: {before['reward']:.3f} before, "
             f"{after['reward']:.3f} after ({before['reward_greedy']:.3f} and {after['reward_greedy']:.3f} greedy), "
             f"kl {after['kl']:.2f} nats per answer"
+        )
+        if "criterion" in after:
+            progress.say(f"  criterion: {before['criterion']:.3f} before, {after['criterion']:.3f} after")
+        seeds = self.prompts.heldout_seeds()
+        best_of = (
+            None
+            if config.best_of_n is None
+            else self.scorer.best_of(self.reference, self.prompts.heldout, seeds, config.best_of_n)
         )
         counts = {
             "steps": done,
             "completions": done * config.prompts_per_step * config.group_size,
             "tokens": tokens,
-            "prompts": len(self.prompts),
-            "heldout_prompts": len(self.heldout),
-            "dropped_prompts": self.dropped,
-            "reward_before": before["reward"],
-            "reward_after": after["reward"],
-            "reward_greedy_before": before["reward_greedy"],
-            "reward_greedy_after": after["reward_greedy"],
+            "prompts": len(self.prompts.train),
+            "heldout_prompts": len(self.prompts.heldout),
+            "dropped_prompts": self.prompts.dropped,
+            **{
+                f"{name}_{when}": measured[name]
+                for name in _MEASURED
+                for when, measured in (("before", before), ("after", after))
+                if name in measured
+            },
             "kl": after["kl"],
             "heldout_before": before,
             "heldout_after": after,
+            **({} if best_of is None else {"best_of_n": best_of}),
             "stopped": stopped,
+            "rolled_back_to": kept if kept != done else None,
         }
         return self.stage.finish(counts=counts)
 
-    def _read_prompts(self, inputs: Mapping[str, Path]) -> None:
-        config, limit = self.config, self.policy.config.max_seq_len
-        given = read_prompts(inputs["prompts"])
-        prompts = self.sampler.encode(given, limit)
-        self.dropped = len(given) - len(prompts)
-        if "heldout_prompts" in inputs:
-            heldout = self.sampler.encode(read_prompts(inputs["heldout_prompts"]), limit)
+    @property
+    def _checks(self) -> int:
+        """Steps between checks; 0: none."""
+        config = self.config
+        alarms = (config.max_kl, config.min_entropy, config.max_length_ratio, config.max_repetition)
+        watched = any(alarm is not None for alarm in alarms) or self.scorer.has_second
+        return config.check_every or (config.checkpoint_every if watched else 0)
+
+    def _rollouts(self, step: int, kl_coef: float) -> Scored:
+        """Returns the answers of one step, scored."""
+        config = self.config
+        scored = None
+        for turn in range(config.max_sampling_rounds):
+            chosen, seeds = self.prompts.of_step(step, turn)
+            answers = self.sampler.sample(self.policy, chosen, group_size=config.group_size, seeds=seeds)
+            more = self.scorer.score(answers, kl_coef)
+            scored = more if scored is None else scored.joined(more)
+            if config.max_sampling_rounds > 1:
+                scored = scored.varied(config.group_size, most=config.prompts_per_step)
+                if len(scored.rollouts) == config.prompts_per_step * config.group_size:
+                    break
+        assert scored is not None
+        return scored if scored.rollouts else more
+
+    def _check(self, model: Model) -> dict[str, float]:
+        prompts, seeds = self.prompts.dev, self.prompts.dev_seeds()
+        return self.scorer.measure(model, prompts, seeds, None, 0)
+
+    def _roll_back(self, learner: Learner, step: int) -> None:
+        """Gives the policy the weights of a checkpoint; those of the start for step 0."""
+        if step:
+            path = self.stage.path / checkpoint.CHECKPOINTS / f"step-{step:08d}"
+            checkpoint.restore(path, learner.module, learner.optimizer)
         else:
-            order = _rng(config.seed, _SPLIT).permutation(len(prompts)).tolist()
-            count = min(config.max_heldout_prompts, len(prompts) // 10)
-            heldout = [prompts[i] for i in order[:count]]
-            prompts = [prompts[i] for i in order[count:]]
-        if not prompts:
-            raise ConfigError(
-                f"{inputs['prompts']}: no prompt of its {len(given)} leaves room for max_new_tokens = "
-                f"{config.max_new_tokens} within the checkpoint's {limit} tokens; lower rlhf.max_new_tokens"
-            )
-        heldout = heldout or prompts  # too few to set any aside: measured on what it learns from, and counted so
-        chosen = sorted(_rng(config.seed, _HELDOUT).permutation(len(heldout))[: config.max_heldout_prompts].tolist())
-        self.prompts, self.heldout = prompts, [heldout[i] for i in chosen]
-        rows = [{**encoded.prompt.row, "prompt": encoded.prompt.messages} for encoded in self.heldout]
-        write_atomic(self.stage.path / "heldout.jsonl", _jsonl(rows))
-
-    def _rollouts(self, step: int) -> Scored:
-        """Returns the answers of one step, scored; the prompts go round in an order that is new in every epoch."""
-        config, prompts = self.config, self.prompts
-        first = (step - 1) * config.prompts_per_step
-        places = [divmod(first + i, len(prompts)) for i in range(config.prompts_per_step)]
-        orders = {
-            epoch: _rng(config.seed, _ORDER, epoch).permutation(len(prompts))
-            for epoch in {epoch for epoch, _ in places}
-        }
-        chosen = [prompts[int(orders[epoch][place])] for epoch, place in places]
-        seeds = _seeds(_rng(config.seed, _SAMPLING, step), len(chosen))
-        return self._score(self.sampler.sample(self.policy, chosen, group_size=config.group_size, seeds=seeds))
-
-    def _rewards_of(self, rollouts: list[Rollout]) -> dict[str, NDArray[np.float64]]:
-        """Returns each reward of every answer; where one fails, the answers are saved first."""
-        config = self.config
-        rows = [
-            {
-                **rollout.prompt.prompt.row,
-                "finish_reason": rollout.finish_reason,
-                "num_tokens": len(rollout.tokens),
-                "max_new_tokens": config.max_new_tokens,
-            }
-            for rollout in rollouts
-        ]
-        prompts = [rollout.prompt.prompt.messages for rollout in rollouts]
-        texts = [rollout.text for rollout in rollouts]
-        try:
-            return self.rewards.score(prompts, texts, rows)
-        except TrainingError:
-            failed = [{"prompt": prompt, "completion": text} for prompt, text in zip(prompts, texts, strict=True)]
-            write_atomic(self.stage.path / FAILED, _jsonl(failed))
-            raise
-
-    def _score(self, rollouts: list[Rollout]) -> Scored:
-        config = self.config
-        rewards = self._rewards_of(rollouts)
-        references = rolled.logprobs_under(
-            self.reference, rollouts, temperature=config.temperature, micro_batch_size=config.micro_batch_size
-        )
-        sums = [
-            [
-                float(kl(torch.tensor(rollout.logprobs), torch.tensor(reference), estimator).sum())
-                for estimator in ("k1", "k3")
-            ]
-            for rollout, reference in zip(rollouts, references, strict=True)
-        ]
-        kl_k1, kl_k3 = np.array(sums, dtype=np.float64).T
-        return Scored(rollouts, references, rewards, self.rewards.total(rewards), kl_k1, kl_k3)
+            load_into(self.policy, self.start)
 
     def _learner(self, before: Mapping[str, float]) -> Learner:
         if self.config.algorithm != "ppo":
@@ -252,20 +273,16 @@ class _Run:
         )
 
     def _measure(self, model: Model, path: Path, step: int) -> dict[str, float]:
-        """Returns the mean rewards and KL of one answer to each held-out prompt, seeds the same for every model."""
-        seeds = _seeds(_rng(self.config.seed, _HELDOUT, 1), len(self.heldout))
-        scored = self._score(self.sampler.sample(model, self.heldout, group_size=1, seeds=seeds))
-        rolled.write(path, step, scored, None, self.sampler)
-        greedy = self._rewards_of(self.sampler.sample(model, self.heldout, group_size=1, seeds=seeds, greedy=True))
-        return {
-            "reward_greedy": float(self.rewards.total(greedy).mean()),
-            "reward": float(scored.total.mean()),
-            "reward_std": float(scored.total.std()),
-            "kl": float(scored.kl_k3.mean()),
-            **{f"reward/{name}": float(values.mean()) for name, values in scored.rewards.items()},
-            "finished": _finished(scored),
-            "completion_tokens": _mean_length(scored),
-        }
+        """Returns the figures of one answer to each held-out prompt, seeds the same for every model."""
+        prompts, seeds = self.prompts.heldout, self.prompts.heldout_seeds()
+        return self.scorer.measure(model, prompts, seeds, path, step) | self.scorer.greedy(model, prompts, seeds)
+
+
+def _own_files(config: RLHFConfig, inputs: Mapping[str, Path]) -> dict[str, Path]:
+    """Returns the user's own code among the settings: a run is made from it too."""
+    names = [*_weights(config, inputs), *(config.second_rewards or {})]
+    criterion = {} if config.criterion is None else {"criterion": own_file("rlhf.criterion", config.criterion)}
+    return {**reward_files(names), **criterion}
 
 
 def _weights(config: RLHFConfig, inputs: Mapping[str, Path]) -> dict[str, float]:
@@ -274,18 +291,14 @@ def _weights(config: RLHFConfig, inputs: Mapping[str, Path]) -> dict[str, float]
     return dict.fromkeys((*DEFAULT_RULES, *((REWARD_MODEL,) if REWARD_MODEL in inputs else ())), 1.0)
 
 
-def _figures(scored: Scored) -> dict[str, float]:
-    logprobs = np.concatenate([rollout.logprobs for rollout in scored.rollouts])
-    return {
-        "reward": float(scored.total.mean()),
-        "reward_std": float(scored.total.std()),
-        **{f"reward/{name}": float(values.mean()) for name, values in scored.rewards.items()},
-        "kl": float(scored.kl.mean()),
-        "kl_k3": float(scored.kl_k3.mean()),
-        "entropy": float(-logprobs.mean()),
-        "finished": _finished(scored),
-        "completion_tokens": _mean_length(scored),
-    }
+def _second_weights(config: RLHFConfig, inputs: Mapping[str, Path]) -> dict[str, float] | None:
+    if config.second_rewards is None and "second_reward_model" in inputs:
+        return {REWARD_MODEL: 1.0}
+    return config.second_rewards
+
+
+def _checked(check: Mapping[str, float]) -> dict[str, float]:
+    return {f"check_{name}": value for name, value in check.items()}
 
 
 def _seconds(started: float, sampled: float, scored: Scored) -> dict[str, float]:
@@ -298,26 +311,16 @@ def _seconds(started: float, sampled: float, scored: Scored) -> dict[str, float]
     }
 
 
-def _finished(scored: Scored) -> float:
-    return float(np.mean([rollout.finish_reason == "stop" for rollout in scored.rollouts]))
-
-
-def _mean_length(scored: Scored) -> float:
-    return float(np.mean([len(rollout.tokens) for rollout in scored.rollouts]))
-
-
 def _integer(value: object) -> int:
     assert isinstance(value, int)
     return value
 
 
-def _rng(*key: int) -> np.random.Generator:
-    return np.random.default_rng(key)
+def _float(value: object) -> float:
+    assert isinstance(value, float | int)
+    return float(value)
 
 
-def _seeds(rng: np.random.Generator, count: int) -> list[int]:
-    return [int(seed) for seed in rng.integers(2**63, size=count)]
-
-
-def _jsonl(rows: Sequence[Mapping[str, object]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def _mapping(value: object) -> Mapping[str, object]:
+    assert isinstance(value, Mapping)
+    return value

@@ -14,12 +14,17 @@ c(r) = clip(r, 1 - low, 1 + high):
 | rloo | sequence | min(sA, c(s)A) | once per sequence, 1/sequences | Ahmadian et al. 2024, Back to basics, eq. 8 |
 | reinforce++ | token | min(rA, c(r)A) | 1/tokens | Hu et al. 2025, REINFORCE++, eq. 4 |
 | ppo | token | min(rA, c(r)A) | 1/tokens | Schulman et al. 2017, PPO, eq. 7 |
+| best_of_n | - | A · log p, A = 1 for the best answer | 1/tokens | Stiennon et al. 2020, sec. 4; distilled as SFT |
+| online_dpo | - | A · log p, A = ±beta · sigmoid(-margin) | 1/sequences | Guo et al. 2024, OAIF, eq. 3 |
 
 Where we leave the papers:
 1. rloo keeps the clipped sequence ratio, so that several updates per step stay near the sampling policy (with one
    update, s = 1 and it is the paper's gradient).
 2. dr_grpo without `max_tokens` divides by sequences only, as the paper's equation (its code has a constant length too).
-3. Log-ratios are cut at ±20 before exp, so one impossible token cannot make a loss infinite.
+3. online_dpo has the gradient of the DPO loss of each group's best and worst answer, summed over pairs and divided by
+   sequences; its value is not that loss. The margin is that of the policy that sampled (`dpo_weights`), so it is exact
+   with one update per step.
+4. Log-ratios are cut at ±20 before exp, so one impossible token cannot make a loss infinite.
 
 Shapes: N sequences, T tokens. Padding may be on either side; masked places may hold anything but NaN.
 """
@@ -33,7 +38,7 @@ import torch
 from gristlm.errors import InputError
 from gristlm.rlhf.divergence import MAX_LOG_RATIO
 
-Algorithm = Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce++", "ppo"]
+Algorithm = Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce++", "ppo", "best_of_n", "online_dpo"]
 ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 # (low, high) of the clip where the caller gives none: each paper's own.
 CLIP_RANGES: dict[str, tuple[float, float]] = {
@@ -45,9 +50,12 @@ CLIP_RANGES: dict[str, tuple[float, float]] = {
     "rloo": (0.2, 0.2),
     "reinforce++": (0.2, 0.2),
     "ppo": (0.2, 0.2),
+    "best_of_n": (1.0, float("inf")),
+    "online_dpo": (1.0, float("inf")),
 }
 _PER_SEQUENCE = ("gspo", "rloo")
-_PER_TOKEN_MEAN = ("dapo", "cispo", "reinforce++", "ppo")
+_PER_TOKEN_MEAN = ("dapo", "cispo", "reinforce++", "ppo", "best_of_n")
+_WITHOUT_RATIO = ("best_of_n", "online_dpo")
 
 
 def policy_loss(
@@ -95,7 +103,9 @@ def policy_loss(
         log_ratio_NT = (log_ratio_N1 / lengths_N1 if algorithm == "gspo" else log_ratio_N1).expand_as(mask)
     ratio_NT = log_ratio_NT.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
     clipped_NT = ratio_NT.clamp(1 - low, 1 + high)
-    if algorithm == "cispo":
+    if algorithm in _WITHOUT_RATIO:
+        gain_NT = advantages_NT * logprobs.masked_fill(mask == 0, 0.0)
+    elif algorithm == "cispo":
         gain_NT = clipped_NT.detach() * advantages_NT * logprobs.masked_fill(mask == 0, 0.0)
     else:
         gain_NT = torch.minimum(ratio_NT * advantages_NT, clipped_NT * advantages_NT)
@@ -103,6 +113,8 @@ def policy_loss(
         weight_NT = mask / total_tokens
     elif algorithm == "dr_grpo":
         weight_NT = mask / (total_sequences * (max_tokens or 1))
+    elif algorithm == "online_dpo":
+        weight_NT = mask / total_sequences
     else:  # grpo, gspo: mean over tokens; rloo: the sequence's one term, spread evenly over its tokens
         weight_NT = mask / lengths_N1 / total_sequences
     return -(gain_NT * weight_NT).sum()

@@ -50,7 +50,8 @@ class Scored:
     """Rollouts with what was found out about each, arrays of float64[N].
 
     `rewards` has each reward alone, `total` their weighted sum; `kl` is the sum over the answer of log p - log p_ref
-    (k1) and `kl_k3` that of k3, in nats; `ref_logprobs` has the reference's log-probability of each token.
+    (k1) and `kl_k3` that of k3, in nats; `ref_logprobs` has the reference's log-probability of each token; `kl_coef`
+    is the price of a nat in this step.
     """
 
     rollouts: list[Rollout]
@@ -59,6 +60,34 @@ class Scored:
     total: NDArray[np.float64]
     kl: NDArray[np.float64]
     kl_k3: NDArray[np.float64]
+    kl_coef: float = 0.0
+
+    def joined(self, more: Scored) -> Scored:
+        """Returns these rollouts followed by `more`."""
+        return Scored(
+            [*self.rollouts, *more.rollouts],
+            [*self.ref_logprobs, *more.ref_logprobs],
+            {name: np.concatenate([values, more.rewards[name]]) for name, values in self.rewards.items()},
+            np.concatenate([self.total, more.total]),
+            np.concatenate([self.kl, more.kl]),
+            np.concatenate([self.kl_k3, more.kl_k3]),
+            self.kl_coef,
+        )
+
+    def varied(self, group_size: int, *, most: int) -> Scored:
+        """Returns the first `most` groups whose rewards differ: a group of equal ones teaches nothing (DAPO)."""
+        grouped = self.total.reshape(-1, group_size)
+        groups = np.flatnonzero(grouped.max(axis=1) != grouped.min(axis=1))[:most]
+        kept = (groups[:, None] * group_size + np.arange(group_size)).ravel()
+        return Scored(
+            [self.rollouts[i] for i in kept],
+            [self.ref_logprobs[i] for i in kept],
+            {name: values[kept] for name, values in self.rewards.items()},
+            self.total[kept],
+            self.kl[kept],
+            self.kl_k3[kept],
+            self.kl_coef,
+        )
 
 
 class Sampler:

@@ -25,7 +25,7 @@ from gristlm.tokenize import Tokenizer
 from gristlm.tokenize.config import CHAT_TOKENS
 from gristlm.training import checkpoint
 
-FILES = tuple(f"{name}{suffix}" for name in ("sft", "preferences", "prompts") for suffix in ("", "_heldout"))
+FILES = tuple(f"{name}{suffix}" for name in ("sft", "preferences", "prompts") for suffix in ("", "_dev", "_heldout"))
 """What a generator may return."""
 Rows = Mapping[str, Sequence[Mapping[str, object]]]
 
@@ -108,11 +108,11 @@ def _generate(config: TaskConfig) -> Rows:
 
 
 def _texts(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    """Yields every message's text."""
+    """Yields every message's text, and its role, which a chat template writes out."""
     for row in rows:
         for key in ("messages", "prompt", "chosen", "rejected"):
             value = row.get(key)
             if isinstance(value, str):
                 yield value
             elif isinstance(value, list):
-                yield from (message["content"] for message in value)
+                yield from (text for message in value for text in (message["role"], message["content"]))

@@ -100,7 +100,7 @@ def _accumulate(
     first: bool,
 ) -> bool:
     """Adds the gradient of one update's rollouts; returns whether there was anything to learn."""
-    kl_in_loss = config.kl_coef if config.kl_in == "loss" else 0.0
+    kl_in_loss = scored.kl_coef if config.kl_in == "loss" else 0.0
     # Without a KL term, what has no advantage has no gradient; it still counts in the totals.
     useful = [i for i in share if kl_in_loss or any(advantages[i])]
     total_tokens = sum(len(scored.rollouts[i].tokens) for i in share)

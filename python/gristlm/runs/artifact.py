@@ -22,7 +22,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -89,9 +89,9 @@ class Stage:
         self._measurement = Measurement()
         self._lock: int | None = None
 
-    def finish(self, *, counts: Mapping[str, object]) -> Manifest:
-        """Hashes every file under the directory and writes the manifest, last."""
-        seal(self.path, self._started, counts=counts, measured=self._measurement.stop())
+    def finish(self, *, counts: Mapping[str, object], apart: Collection[str] = ()) -> Manifest:
+        """Hashes every file under the directory, but for the subdirectories `apart`, and writes the manifest, last."""
+        seal(self.path, self._started, counts=counts, measured=self._measurement.stop(), apart=apart)
         self.manifest = load(self.path)
         self.close()
         return self.manifest
@@ -120,7 +120,12 @@ class Stage:
 
 
 def seal(
-    path: Path, made_from: Mapping[str, object], *, counts: Mapping[str, object], measured: Mapping[str, float]
+    path: Path,
+    made_from: Mapping[str, object],
+    *,
+    counts: Mapping[str, object],
+    measured: Mapping[str, float],
+    apart: Collection[str] = (),
 ) -> None:
     """Writes the manifest of directory `path`, which makes it a finished artifact.
 
@@ -129,10 +134,13 @@ def seal(
         made_from: `kind`, `config` and `inputs` of the artifact, JSON-able.
         counts: what it holds, by name.
         measured: `seconds`, `cpu_seconds`, `peak_memory_bytes`, or nothing.
+        apart: names of subdirectories that are artifacts of their own and are left to their manifests.
     """
     files = {}
     for file in sorted(path.rglob("*")):
         name = file.relative_to(path).as_posix()
+        if name.partition("/")[0] in apart:
+            continue
         if file.is_file() and name not in (MANIFEST, STARTED, ".lock") and not file.name.endswith(".tmp"):
             files[name] = dataclasses.asdict(
                 FileRecord(file.stat().st_size, "" if file.name in LOGS else sha256_file(file))

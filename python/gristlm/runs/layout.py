@@ -16,7 +16,9 @@ STAGES = {
     "conversations": "conversations",
     "finetune": "finetune",
     "preference": "preference",
+    "pairs": "pairs",
     "reward": "reward",
+    "second_reward": "second_reward",
     "rlhf": "rlhf",
     "evaluate": "evaluate",
 }

@@ -1,0 +1,50 @@
+"""Arms: several runs of RLHF from one start, side by side, each with settings of its own.
+
+output_dir/NAME/            a whole run, an artifact of its own
+output_dir/heldout.jsonl    the prompts they are measured on
+output_dir/final/           the model of the arm whose held-out reward ended highest: what to chat with
+output_dir/manifest.json    their counts side by side
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gristlm.model import Model
+from gristlm.rlhf.config import RLHFConfig
+from gristlm.runs import progress
+from gristlm.runs.artifact import Manifest, Stage
+from gristlm.training import checkpoint
+
+
+def run_arms(
+    config: RLHFConfig,
+    inputs: Mapping[str, Path],
+    stage: Stage,
+    one: Callable[[RLHFConfig, Mapping[str, Path], Path], Manifest],
+) -> Manifest:
+    """Returns the manifest of all arms; `one` runs each, skipping what is complete and resuming what was cut off."""
+    names = list(config.arms or {})
+    done: dict[str, Manifest] = {}
+    for place, name in enumerate(names):
+        settings = config.arm(name)
+        if place:  # the baseline is of the start, which all arms share
+            settings = settings.model_copy(update={"best_of_n": None})
+        progress.say(f"  arm {name}: {settings.algorithm}")
+        done[name] = one(settings, inputs, stage.path / name)
+    shutil.copyfile(stage.path / names[0] / "heldout.jsonl", stage.path / "heldout.jsonl")
+    best = max(names, key=lambda name: _number(done[name].counts["reward_after"]))
+    model = Model.from_pretrained(stage.path / best / "final")
+    checkpoint.write_final(stage.path, model, tokenizer_dir=inputs["checkpoint"])
+    counts: dict[str, object] = {
+        key: done[best].counts[key] for key in ("reward_before", "reward_after", "kl", "steps", "stopped")
+    }
+    arms = {name: {**manifest.counts, "digest": manifest.digest} for name, manifest in done.items()}
+    return stage.finish(counts={**counts, "best": best, "arms": arms}, apart=names)
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return value
