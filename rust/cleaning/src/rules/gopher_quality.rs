@@ -1,11 +1,13 @@
 //! The document-level quality rules of Gopher.
 //!
 //! Source: Rae et al. 2021, "Scaling Language Models: Methods, Analysis & Insights from Training Gopher", A1.1
-//! (Quality filtering). Departures: (1) words as [`super::words`] splits them; (2) words of punctuation alone do not
-//! count towards `min_words`, `max_words` and the mean length, so that a page of dashes has no words. The thresholds
-//! were chosen for English: for other languages set `min_stop_words=0`.
+//! (Quality filtering). As in the published filter, words of punctuation alone do not count towards `min_words`,
+//! `max_words` and the mean length. Departures: (1) words as [`super::words`] splits them; (2) the length of words and
+//! the English stop words are not looked at in text mostly without spaces (Chinese, Japanese, Thai), where words are
+//! cut by length. The thresholds were chosen for English: for other languages set `min_stop_words=0`.
 
-use super::words::{chars, ratio, split};
+use super::signs::is_symbol;
+use super::words::{chars, is_unspaced, lines, ratio, split};
 use super::{Check, Drop, thresholds};
 
 /// The eight English words of the paper; a text needs `min_stop_words` different ones.
@@ -41,19 +43,19 @@ impl GopherQuality {
         let all = split(text);
         let (mut count, mut characters, mut alphabetic, mut stop_words) = (0, 0, 0, 0_u8);
         for word in &all {
-            if word.chars().any(char::is_alphanumeric) {
+            alphabetic += usize::from(word.chars().any(char::is_alphabetic));
+            if !word.chars().all(is_symbol) {
                 count += 1;
                 characters += chars(word);
-                alphabetic += usize::from(word.chars().any(char::is_alphabetic));
                 if let Some(index) = STOP_WORDS.iter().position(|stop| stop == word) {
                     stop_words |= 1 << index;
                 }
             }
         }
-        let (mut lines, mut bullets, mut ellipses) = (0, 0, 0);
-        for line in text.lines() {
-            lines += 1;
-            bullets += usize::from(line.trim_start().starts_with(['•', '-', '*', '‣', '⁃', '◦']));
+        let (mut all_lines, mut bullets, mut ellipses) = (0, 0, 0);
+        for line in lines(text) {
+            all_lines += 1;
+            bullets += usize::from(line.trim_start().starts_with(['•', '-']));
             let end = line.trim_end();
             ellipses += usize::from(end.ends_with("...") || end.ends_with('…'));
         }
@@ -63,8 +65,12 @@ impl GopherQuality {
         let mut check = Check::new("gopher_quality");
         check.at_least("words", count as f64, "min_words", self.min_words);
         check.at_most("words", count as f64, "max_words", self.max_words);
-        check.at_least("mean_word_length", ratio(characters, count), "min_mean_word_length", self.min_mean_word_length);
-        check.at_most("mean_word_length", ratio(characters, count), "max_mean_word_length", self.max_mean_word_length);
+        let unspaced = is_unspaced(text);
+        if !unspaced {
+            let mean = ratio(characters, count);
+            check.at_least("mean_word_length", mean, "min_mean_word_length", self.min_mean_word_length);
+            check.at_most("mean_word_length", mean, "max_mean_word_length", self.max_mean_word_length);
+        }
         check.at_most("hash_word_ratio", ratio(hashes, all.len()), "max_symbol_word_ratio", self.max_symbol_word_ratio);
         check.at_most(
             "ellipsis_word_ratio",
@@ -72,10 +78,15 @@ impl GopherQuality {
             "max_symbol_word_ratio",
             self.max_symbol_word_ratio,
         );
-        check.at_most("bullet_line_ratio", ratio(bullets, lines), "max_bullet_line_ratio", self.max_bullet_line_ratio);
+        check.at_most(
+            "bullet_line_ratio",
+            ratio(bullets, all_lines),
+            "max_bullet_line_ratio",
+            self.max_bullet_line_ratio,
+        );
         check.at_most(
             "ellipsis_line_ratio",
-            ratio(ellipses, lines),
+            ratio(ellipses, all_lines),
             "max_ellipsis_line_ratio",
             self.max_ellipsis_line_ratio,
         );
@@ -85,7 +96,9 @@ impl GopherQuality {
             "min_alphabetic_word_ratio",
             self.min_alphabetic_word_ratio,
         );
-        check.at_least("stop_words", f64::from(stop_words.count_ones()), "min_stop_words", self.min_stop_words);
+        if !unspaced {
+            check.at_least("stop_words", f64::from(stop_words.count_ones()), "min_stop_words", self.min_stop_words);
+        }
         check.dropped
     }
 }

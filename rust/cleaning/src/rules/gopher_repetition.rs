@@ -1,17 +1,20 @@
 //! The repetition rules of Gopher.
 //!
-//! Source: Rae et al. 2021, A1.1 (Repetition removal), table A1. Departures: (1) an n-gram that stands once in a text
-//! is no repetition, also when it is the "most frequent" one of a short text; (2) n-grams are compared by a 64-bit
-//! hash of their words.
+//! Source: Rae et al. 2021, A1.1 (Repetition removal), table A1. As in the published filter, the most frequent
+//! n-gram of a short text counts even when it stands only once. Departures: words as [`super::words`] splits them;
+//! n-grams are compared by a 64-bit hash of their words.
 
 use rustc_hash::FxHashMap;
 
+use super::signs::is_space;
 use super::words::{chars, duplicates, ratio, split};
 use super::{Check, Drop, thresholds};
 
 thresholds! {
     /// Thresholds of the rule, defaults as published: the share that may be repetition.
     GopherRepetition {
+        /// Characters a text must have: an empty one is none.
+        min_characters: 1.0,
         /// Paragraphs that stood before.
         max_duplicate_paragraph_ratio: 0.3,
         /// Characters in them.
@@ -46,9 +49,9 @@ impl GopherRepetition {
     pub fn judge(&self, text: &str) -> Option<Drop> {
         let mut check = Check::new("gopher_repetition");
         let total = chars(text);
+        check.at_least("characters", total as f64, "min_characters", self.min_characters);
 
-        let paragraphs: Vec<&str> =
-            text.trim().split("\n\n").map(|p| p.trim_matches('\n')).filter(|p| !p.is_empty()).collect();
+        let paragraphs: Vec<&str> = parts(text.trim_matches(is_space), 2);
         let (count, characters) = duplicates(paragraphs.iter().copied());
         check.at_most(
             "duplicate_paragraph_ratio",
@@ -62,7 +65,7 @@ impl GopherRepetition {
             "max_duplicate_paragraph_character_ratio",
             self.max_duplicate_paragraph_character_ratio,
         );
-        let lines: Vec<&str> = text.split('\n').filter(|line| !line.is_empty()).collect();
+        let lines = parts(text, 1);
         let (count, characters) = duplicates(lines.iter().copied());
         check.at_most(
             "duplicate_line_ratio",
@@ -102,6 +105,22 @@ impl GopherRepetition {
         repeated(10, "duplicate_10_gram_ratio", "max_duplicate_10_gram_ratio", self.max_duplicate_10_gram_ratio);
         check.dropped
     }
+}
+
+/// What lies between runs of at least `breaks` line ends; empty before a first and after a last run.
+fn parts(text: &str, breaks: usize) -> Vec<&str> {
+    let (mut found, mut start, mut from) = (Vec::new(), 0, 0);
+    let bytes = text.as_bytes();
+    while let Some(at) = memchr::memchr(b'\n', &bytes[from..]).map(|at| from + at) {
+        let end = at + bytes[at..].iter().take_while(|byte| **byte == b'\n').count();
+        if end - at >= breaks {
+            found.push(&text[start..at]);
+            start = end;
+        }
+        from = end;
+    }
+    found.push(&text[start..]);
+    found
 }
 
 /// The words of a text as numbers: equal words, equal numbers.
@@ -148,7 +167,6 @@ impl Words {
         }
         counts
             .values()
-            .filter(|(count, _)| *count > 1)
             .max_by_key(|(count, at)| (*count, std::cmp::Reverse(*at)))
             .map_or(0, |(count, at)| count * (self.starts[at + n] - self.starts[*at] + n - 1))
     }

@@ -4,12 +4,14 @@
 
 mod bank;
 mod c4;
+mod contractions;
 mod encoding;
 mod fineweb;
 mod gopher_quality;
 mod gopher_repetition;
 mod national_id;
 mod personal_data;
+mod signs;
 mod unicode;
 mod words;
 
