@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Parallel tests: as many workers as cores, torch on one thread in each.
 WORKERS ?= auto
+# Seeds of bench-rl.
+SEEDS ?= 0 1 2
 
-.PHONY: help setup core demo test test-browser lint format bench bench-tokenizer bench-instructions docs wheel clean
+.PHONY: help setup core demo test test-browser lint format bench bench-tokenizer bench-rl bench-instructions docs wheel clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 27
@@ -63,6 +65,9 @@ bench-tokenizer: setup ## the tokenizer's table, written to bench/README.md
 	  $(BIN)/gristlm bench tokenizer && printf '```\n'; } > target/bench.md
 	mv target/bench.md bench/README.md
 	cat bench/README.md
+
+bench-rl: setup ## the three recipes of reinforcement learning, beside their goals (about half an hour for SEEDS="0 1 2")
+	$(BIN)/python bench/rl.py --seeds $(SEEDS) --output runs/bench-rl
 
 bench-instructions: setup ## instructions counted beside the kept counts (needs valgrind)
 	$(BIN)/python bench/instructions.py

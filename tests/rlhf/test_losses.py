@@ -42,6 +42,9 @@ def slow_twin(logprobs, old, advantages, mask, algorithm, max_tokens=None) -> fl
             gain = (
                 sum(c * advantage * logprobs[i, t].item() for c, t in zip(clipped, steps, strict=True)) / total_tokens
             )
+        elif algorithm in ("best_of_n", "online_dpo"):
+            counted = total_tokens if algorithm == "best_of_n" else sequences
+            gain = sum(advantage * logprobs[i, t].item() for t in steps) / counted
         else:
             terms = sum(surrogate(ratio, advantage) for ratio in ratios)
             gain = terms / {"grpo": len(steps) * sequences, "dr_grpo": (max_tokens or 1) * sequences}.get(

@@ -1,19 +1,48 @@
-"""`gristlm rlhf`: a checkpoint, prompts and rewards in, an aligned checkpoint out."""
+"""`gristlm rlhf`: a checkpoint, prompts and rewards in, an aligned checkpoint out; and a look at its rollouts."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from gristlm.cli.options import ConfigFile, NumThreads, Output, Seed
-from gristlm.cli.verb import settings, verb, wrote
+from gristlm.cli.verb import OVERRIDES, settings, verb, wrote
 from gristlm.runs.layout import find_checkpoint
 
 
+class LearnUnlessNamed(TyperGroup):
+    """A group whose commands go before, and that learns when none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Puts the learning command where no other is named."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["learn", *args])
+
+
+app = typer.Typer(
+    cls=LearnUnlessNamed,
+    help="Improve a model by reinforcement learning from its own answers, or look at a run's rollouts (`show`).",
+)
+
+
+@app.command()
 @verb
-def rlhf(
+def show(
+    run: Annotated[Path, typer.Argument(help="A run, its rlhf stage, or one arm of it.")],
+    count: Annotated[int, typer.Option("--count", min=1, help="Answers of each kind.")] = 5,
+    step: Annotated[int | None, typer.Option("--step", min=1, help="Of this step alone.")] = None,
+) -> None:
+    """List the best, the worst and the strangest answers that a run learned from."""
+    from gristlm.rlhf.show import show as listed
+
+    print(listed(run, count=count, step=step))
+
+
+@app.command(context_settings=OVERRIDES)
+@verb
+def learn(
     context: typer.Context,
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="The model to start from: a checkpoint or a run.")],
     prompts: Annotated[Path, typer.Option("--prompts", help="Prompts to answer, one JSON object per line.")],
@@ -23,6 +52,12 @@ def rlhf(
     ] = None,
     reward_model: Annotated[
         Path | None, typer.Option("--reward-model", help="A trained reward model (its final/ directory).")
+    ] = None,
+    second_reward_model: Annotated[
+        Path | None, typer.Option("--second-reward-model", help="Another one, to guard against the first.")
+    ] = None,
+    dev_prompts: Annotated[
+        Path | None, typer.Option("--dev-prompts", help="Prompts of the checks on the way; else the held-out ones.")
     ] = None,
     config: ConfigFile = None,
     seed: Seed = None,
@@ -36,7 +71,12 @@ def rlhf(
 
     table = settings(context, config, "rlhf", seed=seed, num_threads=num_threads)[0].rlhf
     assert table is not None, "settings fills the tables it is asked for"
-    optional = {"heldout_prompts": heldout_prompts, "reward_model": reward_model}
+    optional = {
+        "heldout_prompts": heldout_prompts,
+        "dev_prompts": dev_prompts,
+        "reward_model": reward_model,
+        "second_reward_model": second_reward_model,
+    }
     given = {name: path for name, path in optional.items() if path is not None}
     run(table, {"checkpoint": find_checkpoint(checkpoint), "prompts": prompts, **given}, output)
     wrote(output / "final")

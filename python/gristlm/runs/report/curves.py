@@ -56,7 +56,7 @@ CHARTS: Sequence[tuple[str, str, str, Sequence[Line]]] = (
 
 def curves(run: RunFiles) -> Html:
     """Returns the section with every chart that has something to show."""
-    charts = [*(_chart(run, *chart) for chart in CHARTS), _parts(run)]
+    charts = [*(_chart(run, *chart) for chart in CHARTS), _parts(run), *_arms(run), *_truths(run)]
     trained = ("pretrain", "finetune", "preference", "reward", "rlhf")
     missing = [f"{name}: {run.stages[name].state}" for name in trained if run.stages[name].state != "complete"]
     return section(
@@ -77,6 +77,37 @@ def _chart(run: RunFiles, stage: str, title: str, unit: str, lines: Sequence[Lin
         ]
         references = [Reference(name, value) for name, value in levels if value is not None]
     return line_chart(title, series, x="step", y=unit, references=references)
+
+
+def _arms(run: RunFiles) -> list[Html]:
+    """Returns the charts of RLHF with one line per arm."""
+    arms = list(run.arms.items())[:4]
+    return [
+        line_chart(
+            f"{title}, by arm",
+            [Series(name, files.series(metric), slot) for slot, (name, files) in enumerate(arms, 1)],
+            x="step",
+            y=unit,
+        )
+        for stage, title, unit, ((_, _, metric), *_) in CHARTS
+        if stage == "rlhf"
+    ]
+
+
+def _truths(run: RunFiles) -> list[Html]:
+    """Returns, for RLHF and each arm of it, the criterion and both rewards at the checks, against the KL divergence."""
+    charts = []
+    for name, files in {"": run.stages["rlhf"], **run.arms}.items():
+        kl = dict(files.series("check_kl_k1"))
+        lines = (("truth", 1, "criterion"), ("reward", 2, "reward"), ("second reward", 3, "second_reward"))
+        series = [
+            Series(line, [(kl[step], value) for step, value in files.series(f"check_{metric}") if step in kl], slot)
+            for line, slot, metric in lines
+        ]
+        title = "Truth and rewards as the policy moves away" + (f": {name}" if name else "")
+        if series[0].points:
+            charts.append(line_chart(title, series, x="KL to the start, nats per answer", y="mean at each check"))
+    return charts
 
 
 def _parts(run: RunFiles) -> Html:

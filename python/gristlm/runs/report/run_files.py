@@ -47,6 +47,7 @@ class RunFiles:
 
     path: Path
     stages: dict[str, StageFiles]
+    arms: dict[str, StageFiles]  # of the rlhf stage, where it has any
     documents: Row
     tokenizer: Row
     summary: Row
@@ -64,6 +65,10 @@ def read_run(run_dir: Path) -> RunFiles:
     return RunFiles(
         path=run_dir,
         stages=stages,
+        arms={
+            path.parent.name: _stage(path.parent, path.parent.name)
+            for path in sorted((run_dir / STAGES["rlhf"]).glob("*/metrics.jsonl"))
+        },
         documents=_json(run_dir / "documents" / "report.json"),
         tokenizer=_json(run_dir / "tokenizer" / "statistics.json"),
         summary=summary,
