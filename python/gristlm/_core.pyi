@@ -13,6 +13,7 @@ __all__ = [
     "PATTERNS",
     "ChatShape",
     "RowLoader",
+    "TextClassifier",
     "TokenStore",
     "TokenWriter",
     "Tokenizer",
@@ -165,8 +166,35 @@ def clean_texts(
     rules: Sequence[tuple[str, Sequence[tuple[str, float]]]],
     num_threads: int | None,
     progress: Callable[[int], object] | None,
-) -> tuple[list[str], npt.NDArray[np.bool_], list[str | None], dict[str, int]]:
-    """Texts, keep, reasons, changes."""
+) -> tuple[
+    list[str],
+    npt.NDArray[np.bool_],
+    list[str | None],
+    dict[str, int],
+    list[tuple[str, str, float, str, float] | None],
+]:
+    """Texts, keep, reasons, changes; of each drop the rule, measure, value, threshold and limit."""
+
+@final
+class TextClassifier:
+    @staticmethod
+    def load(path: str | PathLike[str]) -> TextClassifier: ...
+    @staticmethod
+    def train(
+        texts: Sequence[tuple[str, _Texts]],
+        how: tuple[int, int, float, int, int, int, int],
+        progress: Callable[[int], object] | None,
+    ) -> TextClassifier: ...
+    @property
+    def labels(self) -> list[str]: ...
+    def score(
+        self,
+        texts: _Texts,
+        label: int,
+        num_threads: int | None,
+        progress: Callable[[int], object] | None,
+    ) -> npt.NDArray[np.float32]: ...
+    def to_bytes(self) -> bytes: ...
 
 def identify_languages(
     texts: _Texts, num_threads: int | None, progress: Callable[[int], object] | None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gristlm._core import _Texts
 
-__all__ = ["CleanResult", "ExtractedPage", "LanguageResult", "clean", "extract_text", "identify_language"]
+__all__ = ["CleanResult", "Drop", "ExtractedPage", "LanguageResult", "clean", "extract_text", "identify_language"]
 
 RuleLike = str | tuple[str, Mapping[str, float]]
 
@@ -47,6 +47,22 @@ class ExtractedPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Why a rule drops a text."""
+
+    rule: str
+    """The rule, such as `gopher_quality`."""
+    measure: str
+    """What was measured, such as `words`."""
+    value: float
+    """How much of it the text has."""
+    threshold: str
+    """The name of the threshold that it misses, such as `min_words`."""
+    limit: float
+    """The threshold's value."""
+
+
+@dataclass(frozen=True, slots=True)
 class CleanResult:
     """What `clean` made of N texts."""
 
@@ -57,8 +73,10 @@ class CleanResult:
     reasons: list[str | None]
     """Why not: `"gopher_quality: words 12 < min_words 50"`; None for those that stay."""
     changes: dict[str, int]
-    """How often each kind of change was made: texts for `encoding` and `unicode`, lines for `c4.lines_removed`, places
-    for `personal_data.*`."""
+    """How often each kind of change was made: texts for `encoding` and `unicode`, lines for `c4.*`, places for
+    `personal_data.*`."""
+    drops: list[Drop | None]
+    """The same as `reasons`, as numbers; None for those that stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +139,9 @@ def clean(
     Raises:
         InputError: A rule or threshold does not exist (the nearest is named), or a value is negative or not finite.
     """
-    return CleanResult(*_core.clean_texts(texts, [_spec(rule) for rule in _listed(rules)], num_threads, progress))
+    specs = [_spec(rule) for rule in _listed(rules)]
+    cleaned, keep, reasons, changes, drops = _core.clean_texts(texts, specs, num_threads, progress)
+    return CleanResult(cleaned, keep, reasons, changes, [None if drop is None else Drop(*drop) for drop in drops])
 
 
 def identify_language(

@@ -25,6 +25,14 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("the call was interrupted")]
     Interrupted,
+    /// A model file that cannot be read, or texts that none can be made of.
+    #[error("model {path}: {why}")]
+    Model {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A rule that does not exist.
     #[error("rules: there is no rule {given:?}{}; the rules are {}", did_you_mean(.nearest), .known.join(", "))]
     UnknownRule {

@@ -3,6 +3,7 @@
 
 mod clean;
 mod error;
+pub mod fasttext;
 pub mod html;
 mod language;
 pub mod rules;

@@ -1,12 +1,14 @@
 //! The binding of `gristlm-cleaning`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use gristlm_cleaning::rules::Rule;
-use gristlm_cleaning::{Error, clean, html, identify, total_changes};
+use gristlm_cleaning::{Error, clean, fasttext, html, identify, total_changes};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::PyBytes;
 
 use crate::errors::{ErrorClass, error};
 use crate::texts::Texts;
@@ -18,6 +20,7 @@ fn raise(failure: Error) -> PyErr {
         | Error::TooManyNodes { .. }
         | Error::TooManyAttributes
         | Error::Interrupted
+        | Error::Model { .. }
         | Error::UnknownRule { .. }
         | Error::UnknownThreshold { .. }
         | Error::BadThreshold { .. } => ErrorClass::Input,
@@ -49,8 +52,12 @@ fn extract_page(py: Python<'_>, html: Html, url: Option<String>, max_bytes: usiz
     }))
 }
 
-/// texts, keep, reasons, changes.
-type CleanParts<'py> = (Vec<String>, Bound<'py, PyArray1<bool>>, Vec<Option<String>>, BTreeMap<&'static str, u64>);
+/// rule, measure, value, threshold, limit.
+type DropParts = (&'static str, &'static str, f64, &'static str, f64);
+
+/// texts, keep, reasons, changes, drops.
+type CleanParts<'py> =
+    (Vec<String>, Bound<'py, PyArray1<bool>>, Vec<Option<String>>, BTreeMap<&'static str, u64>, Vec<Option<DropParts>>);
 
 /// Returns the texts after `rules`, which stay, why not, and what was changed how often.
 #[pyfunction]
@@ -64,16 +71,20 @@ fn clean_texts<'py>(
 ) -> PyResult<CleanParts<'py>> {
     let rules =
         rules.iter().map(|(name, given)| Rule::new(name, given)).collect::<Result<Vec<_>, _>>().map_err(raise)?;
-    let (texts, keep, reasons, changes) = threads::run(py, num_threads, progress.as_ref(), |step| {
+    let (texts, keep, reasons, changes, drops) = threads::run(py, num_threads, progress.as_ref(), |step| {
         let cleaned = clean(&texts.as_slices(), &rules, step)?;
         let changes = total_changes(&cleaned);
         let keep: Vec<bool> = cleaned.iter().map(|c| c.dropped.is_none()).collect();
         let reasons: Vec<Option<String>> =
             cleaned.iter().map(|c| c.dropped.as_ref().map(ToString::to_string)).collect();
-        Ok((cleaned.into_iter().map(|c| c.text.into_owned()).collect(), keep, reasons, changes))
+        let drops: Vec<Option<DropParts>> = cleaned
+            .iter()
+            .map(|c| c.dropped.as_ref().map(|d| (d.rule, d.measure, d.value, d.threshold, d.limit)))
+            .collect();
+        Ok((cleaned.into_iter().map(|c| c.text.into_owned()).collect(), keep, reasons, changes, drops))
     })?
     .map_err(raise)?;
-    Ok((texts, keep.into_pyarray(py), reasons, changes))
+    Ok((texts, keep.into_pyarray(py), reasons, changes, drops))
 }
 
 /// Returns the BCP 47 tag and the confidence of each text.
@@ -91,8 +102,79 @@ fn identify_languages<'py>(
     Ok((tags, confidences.into_pyarray(py)))
 }
 
+/// A supervised fastText model.
+#[pyclass(frozen, module = "gristlm._core")]
+struct TextClassifier {
+    model: fasttext::Model,
+}
+
+#[pymethods]
+impl TextClassifier {
+    /// Reads a model file.
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        Ok(Self { model: py.detach(|| fasttext::Model::load(&path)).map_err(raise)? })
+    }
+
+    /// Trains on texts of several labels.
+    #[staticmethod]
+    #[pyo3(signature = (texts, how, progress))]
+    fn train(
+        py: Python<'_>,
+        texts: Vec<(String, Texts)>,
+        how: (usize, usize, f32, usize, usize, usize, u64),
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let (dim, epochs, learning_rate, word_ngrams, buckets, max_words, seed) = how;
+        let how = fasttext::Training { dim, epochs, learning_rate, word_ngrams, buckets, max_words, seed };
+        let (labels, texts): (Vec<String>, Vec<Texts>) = texts.into_iter().unzip();
+        let model = threads::run(py, Some(1), progress.as_ref(), |step| {
+            let slices: Vec<Vec<&str>> = texts.iter().map(Texts::as_slices).collect();
+            let all: Vec<(&str, usize)> = slices
+                .iter()
+                .enumerate()
+                .flat_map(|(label, texts)| texts.iter().map(move |text| (*text, label)))
+                .collect();
+            fasttext::train(&all, &labels, &how, step)
+        })?
+        .map_err(raise)?;
+        Ok(Self { model })
+    }
+
+    /// The labels, in the model's order.
+    #[getter]
+    fn labels(&self) -> Vec<String> {
+        self.model.labels().to_vec()
+    }
+
+    /// Returns float32[N], the probability of label number `label`.
+    #[pyo3(signature = (texts, label, num_threads, progress))]
+    fn score<'py>(
+        &self,
+        py: Python<'py>,
+        texts: Texts,
+        label: usize,
+        num_threads: Option<usize>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let found = threads::run(py, num_threads, progress.as_ref(), |step| {
+            fasttext::score(&self.model, &texts.as_slices(), label, step)
+        })?
+        .map_err(raise)?;
+        Ok(found.into_pyarray(py))
+    }
+
+    /// Returns the content of a model file.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let mut out = Vec::new();
+        py.detach(|| self.model.write(&mut out)).map_err(|e| error(ErrorClass::Input, e))?;
+        Ok(PyBytes::new(py, &out))
+    }
+}
+
 /// Adds this file's classes and functions to `_core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<TextClassifier>()?;
     module.add_function(wrap_pyfunction!(extract_page, module)?)?;
     module.add_function(wrap_pyfunction!(clean_texts, module)?)?;
     module.add_function(wrap_pyfunction!(identify_languages, module)?)
