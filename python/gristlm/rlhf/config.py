@@ -117,6 +117,18 @@ class RLHFConfig(StageConfig):
     """How many times as long as in the first step answers may be on average before the run ends."""
     max_repetition: float | None = Field(default=None, gt=0, le=1)
     """Mean share of an answer's token triples that it has said before, over which the run ends."""
+    engine: str = "local"
+    """Where answers are sampled: "local", "http://HOST:PORT/v1" (OpenAI's protocol, token ids), "ray" or "ray:N"."""
+    engine_model: str | None = None
+    """What a server calls the model; none takes the first it lists."""
+    engine_reload: str | None = None
+    """Path on a server that is sent {"model_path": …} after each step, e.g. "/update_weights_from_disk"; none leaves
+    its weights as they are."""
+    importance_cap: float = Field(default=2.0, ge=1)
+    """Most that a token may count because the trainer finds it likelier than the engine that sampled it."""
+    one_step_off: bool = False
+    """Sample a step's answers while the step before is learned, with the weights before it; corrected as an engine's.
+    The step after a checkpoint is sampled anew, so a resumed run ends the same."""
     criterion: str | None = None
     """`path/to/file.py:function`, called with a prompt's text and an answer: the truth that rewards stand for. It is
     measured, before, at each check and after, and labels the pairs of `[pairs]`; nothing is learned from it here."""
@@ -160,6 +172,12 @@ class RLHFConfig(StageConfig):
             raise ValueError(
                 "algorithm 'online_dpo' weighs pairs by the policy that sampled: updates_per_step must be 1"
             )
+        if self.engine != "local" and (self.temperature != 1 or self.one_step_off):
+            raise ValueError(
+                "another engine tells log-probabilities at temperature 1: it needs temperature = 1 and no one_step_off"
+            )
+        if self.one_step_off and self.max_sampling_rounds > 1:
+            raise ValueError("one_step_off samples a step at once: max_sampling_rounds must be 1")
         if self.updates_per_step > self.prompts_per_step * self.group_size:
             raise ValueError("updates_per_step must not exceed prompts_per_step * group_size")
         if self.rewards is not None and not any(self.rewards.values()):

@@ -9,6 +9,7 @@ answer of log p - log p_ref (k1), so it takes part in the advantages like any re
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,16 +18,19 @@ from gristlm.errors import ConfigError, TrainingError
 from gristlm.model import Model
 from gristlm.model.weights import load_into
 from gristlm.rlhf import rollouts as rolled
+from gristlm.rlhf.ahead import Ahead
 from gristlm.rlhf.arms import run_arms
 from gristlm.rlhf.config import RLHFConfig
+from gristlm.rlhf.correction import corrected
 from gristlm.rlhf.criterion import own_file
+from gristlm.rlhf.engines import connect
 from gristlm.rlhf.guards import Guard, controlled
 from gristlm.rlhf.learners import GroupLearner, Learner, PPOLearner
 from gristlm.rlhf.prompts import PromptSets
 from gristlm.rlhf.reward_model import RewardModel
 from gristlm.rlhf.rewards import DEFAULT_RULES, REWARD_MODEL, Rewards
 from gristlm.rlhf.rewards import files as reward_files
-from gristlm.rlhf.rollouts import Sampler, Scored
+from gristlm.rlhf.rollouts import Rollout, Sampler, Scored
 from gristlm.rlhf.scoring import FAILED, Scorer, figures, jsonl
 from gristlm.runs import artifact, progress
 from gristlm.runs.artifact import Manifest, Stage
@@ -65,7 +69,13 @@ def run(config: RLHFConfig, inputs: Mapping[str, Path], output_dir: Path) -> Man
     if stage.manifest is not None:
         return stage.manifest
     try:
-        return run_arms(config, inputs, stage, run) if config.arms else _Run(config, inputs, stage).train()
+        if config.arms:
+            return run_arms(config, inputs, stage, run)
+        one = _Run(config, inputs, stage)
+        try:
+            return one.train()
+        finally:
+            one.close()
     finally:
         stage.close()
 
@@ -101,6 +111,8 @@ class _Run:
             None if second is None else Rewards(second, judge),
             stage.path / FAILED,
         )
+        self.engine = connect(config, self.start, self.policy.output_weight.shape[0])
+        self.ahead = Ahead(self._sampled)
         self.prompts = PromptSets.read(config, inputs, self.sampler, self.policy.config.max_seq_len)
         write_atomic(stage.path / "heldout.jsonl", jsonl(self.prompts.heldout_rows()))
 
@@ -133,8 +145,13 @@ class _Run:
                 stopped = guard.after_sampling(found)
                 if stopped:
                     break
+                if self.config.one_step_off and not self._boundary(step):
+                    self.ahead.start(self.policy, step + 1)
                 advantages = learner.advantages(scored)
                 rolled.write(path / "rollouts" / f"step-{step:05d}.parquet", step, scored, advantages, self.sampler)
+                if self.engine is not None or self.ahead.stale:
+                    scored, advantages, off = corrected(self.policy, scored, advantages, config)
+                    found |= off
                 try:
                     found |= learner.learn(step, scored, advantages)
                 except TrainingError:
@@ -150,7 +167,9 @@ class _Run:
                 log.write(step, **found)
                 memory.release(step)
                 bar.update(step, reward=found["reward"], kl=found["kl"])
-                if stopped or guard.checked_at == step or step % config.checkpoint_every == 0 or step == config.steps:
+                if self.engine is not None:
+                    self._hand_over()
+                if stopped or self._boundary(step):
                     state = {"step": step, "tokens": tokens, "kl_coef": kl_coef, "guard": guard.state()}
                     checkpoint.save(
                         path,
@@ -165,6 +184,12 @@ class _Run:
                 if stopped:
                     break
         return self._finish(before, learner, guard, log, done=done, tokens=tokens, stopped=stopped)
+
+    def close(self) -> None:
+        """Lets go of the engine."""
+        self.ahead.close()
+        if self.engine is not None:
+            self.engine.close()
 
     def _finish(
         self,
@@ -237,7 +262,9 @@ class _Run:
         scored = None
         for turn in range(config.max_sampling_rounds):
             chosen, seeds = self.prompts.of_step(step, turn)
-            answers = self.sampler.sample(self.policy, chosen, group_size=config.group_size, seeds=seeds)
+            answers = self.ahead.take(step) or self.sampler.sample(
+                self.engine or self.policy, chosen, group_size=config.group_size, seeds=seeds
+            )
             more = self.scorer.score(answers, kl_coef)
             scored = more if scored is None else scored.joined(more)
             if config.max_sampling_rounds > 1:
@@ -246,6 +273,23 @@ class _Run:
                     break
         assert scored is not None
         return scored if scored.rollouts else more
+
+    def _sampled(self, model: Model, step: int) -> list[Rollout]:
+        chosen, seeds = self.prompts.of_step(step, 0)
+        return self.sampler.sample(model, chosen, group_size=self.config.group_size, seeds=seeds)
+
+    def _boundary(self, step: int) -> bool:
+        """Whether a checkpoint follows this step."""
+        config, checks = self.config, self._checks
+        return (checks > 0 and step % checks == 0) or step % config.checkpoint_every == 0 or step == config.steps
+
+    def _hand_over(self) -> None:
+        """Gives the engine the policy's newest weights."""
+        assert self.engine is not None
+        with tempfile.TemporaryDirectory(prefix="gristlm-weights-") as folder:
+            self.policy.save_pretrained(folder)
+            checkpoint.copy_tokenizer(self.start, Path(folder))
+            self.engine.load(Path(folder))
 
     def _check(self, model: Model) -> dict[str, float]:
         prompts, seeds = self.prompts.dev, self.prompts.dev_seeds()

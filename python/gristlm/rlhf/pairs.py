@@ -166,14 +166,27 @@ class _Maker:
     def _matched(
         self, texts: Mapping[str, float], prompt: Messages, seen: set[_Key], draw: np.random.Generator
     ) -> Iterator[tuple[str, str]]:
-        """Yields (better, worse) texts that were not paired before, each better one at most `uses` times."""
+        """Yields (better, worse) texts that were not paired before, each better one at most `uses` times.
+
+        The first is a near miss, the others are drawn: what tells a near miss apart is what a policy errs in last.
+        """
         for better, high in texts.items():
             worse = [text for text, score in texts.items() if score < high]
-            for i in draw.permutation(len(worse)).tolist()[: self._config.uses]:
-                key = (prompt[-1]["content"], better, worse[i])
+            worse = [worse[i] for i in draw.permutation(len(worse)).tolist()]
+            if worse:
+                nearest = min(worse, key=lambda text: _unlike(better, text))
+                worse = [nearest, *(text for text in worse if text != nearest)]
+            for text in worse[: self._config.uses]:
+                key = (prompt[-1]["content"], better, text)
                 if key not in seen:
                     seen.add(key)
-                    yield better, worse[i]
+                    yield better, text
+
+
+def _unlike(one: str, other: str) -> tuple[int, int]:
+    """Returns how unlike two answers are: the difference of their lengths, then the words they do not share."""
+    words, others = one.split(), other.split()
+    return abs(len(words) - len(others)), len(set(words) ^ set(others))
 
 
 def _row(prompt: Messages, better: str, worse: str) -> Row:

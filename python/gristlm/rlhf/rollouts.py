@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gristlm.model import Model
 from gristlm.rlhf.data import Prompt
+from gristlm.rlhf.engines import Generates
 from gristlm.runs.files import atomic_path
 from gristlm.tokenize import Tokenizer
 from gristlm.training.chat_prompt import ChatTemplate, encode_prompt
@@ -113,7 +114,7 @@ class Sampler:
 
     def sample(
         self,
-        model: Model,
+        model: Generates,
         prompts: Sequence[EncodedPrompt],
         *,
         group_size: int,
