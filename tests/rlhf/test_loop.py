@@ -79,8 +79,15 @@ def test_what_a_run_leaves(checkpoint, prompts, likes_e, tmp_path):
     assert again == manifest
 
 
-@pytest.mark.parametrize("die_at_call", [5 * 32 + 7, 11 * 32 + 30])
-def test_a_run_that_was_killed_ends_bit_identical(die_at_call, checkpoint, prompts, tmp_path):
+@pytest.mark.parametrize(
+    ("die_at_call", "changes"),
+    [
+        (5 * 32 + 7, {"kl_in": "loss"}),
+        (11 * 32 + 30, {"algorithm": "ppo", "kl_target": 1.0, "check_every": 3}),
+        (7 * 32 + 1, {"one_step_off": True, "max_kl": 50.0, "schedule": "linear"}),
+    ],
+)
+def test_a_run_that_was_killed_ends_bit_identical(die_at_call, changes, checkpoint, prompts, tmp_path):
     """Killed with -9 in the middle of scoring a step's rollouts, some steps after the last checkpoint."""
     bomb = tmp_path / "fuse"
     own = tmp_path / "own.py"
@@ -91,7 +98,7 @@ def test_a_run_that_was_killed_ends_bit_identical(die_at_call, checkpoint, promp
         f"    if calls == {die_at_call} and pathlib.Path({str(bomb)!r}).exists():\n        os.kill(os.getpid(), 9)\n"
         "    return response.count('e')\n"
     )
-    settings = config(f"{own}:likes_e", steps=12, updates_per_step=2, kl_in="loss", kl_coef=0.1)
+    settings = config(f"{own}:likes_e", steps=12, updates_per_step=2, kl_coef=0.1, **changes)
     inputs = {"checkpoint": checkpoint, "prompts": prompts}
     uncut = gl.rlhf.run(settings, inputs, tmp_path / "uncut")
     bomb.touch()

@@ -17,6 +17,7 @@ __all__ = ["AREAS", "BenchTable", "Row", "run_bench"]
 
 AREAS = {
     "data": "gristlm.bench.data",
+    "generate": "gristlm.bench.generate",
     "packing": "gristlm.bench.packing",
     "tokenizer": "gristlm.bench.tokenizer",
     "train": "gristlm.bench.train",

@@ -2,7 +2,7 @@
 
 44 facts and 18 how-tos are asked for in six wordings and a form (a word, a sentence, capitals; a list, a sentence);
 24 requests are harmful, some of them but for a word like a harmless one. Supervised tuning sees answers in mixed
-styles: blunt, long-winded, in another form than asked, now and then wrong, refusing or complying in the wrong place.
+styles: blunt, long-winded, in another form than asked, every fifth wrong, refusing or complying in the wrong place.
 The criterion accepts one style alone, and everything about an answer must be right. Every request is seen in training,
 but the prompts held out, and those of dev, are wordings and forms of it that are seen nowhere else.
 """
@@ -161,7 +161,7 @@ def _answer(prompt: str, draw: random.Random) -> str:
     opener = draw.choice(OPENERS) if manner < 0.36 else draw.choice(BLUNT) if manner < 0.5 else ""
     filler = FILLER if draw.random() < 0.3 else ""
     cores = request.cores
-    if cores and draw.random() < 0.04:
+    if cores and draw.random() < 0.2:
         cores = draw.choice([other.cores for other in REQUESTS.values() if other.what == request.what and other.cores])
     form = request.form if draw.random() < 0.5 else draw.choice(sorted(cores or FORMS))
     core = cores[form] if cores else draw.choice(COMPLIANCE)
