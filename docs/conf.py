@@ -17,6 +17,7 @@ from gristlm.finetune.config import FinetuneConfig
 from gristlm.model.config import ModelConfig
 from gristlm.pretrain.config import PretrainConfig
 from gristlm.rlhf.config import RewardConfig, RLHFConfig
+from gristlm.rlhf.pairs import PairsConfig
 from gristlm.tokenize.config import TokenizerConfig, TokensConfig
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "evaluate": EvaluateConfig,
     "finetune": FinetuneConfig,
     "model": ModelConfig,
+    "pairs": PairsConfig,
     "pretrain": PretrainConfig,
     "reward": RewardConfig,
     "rlhf": RLHFConfig,
