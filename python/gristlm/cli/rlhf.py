@@ -66,6 +66,8 @@ def learn(
     """Improve a model by reinforcement learning from rewards and penalties on its own answers.
 
     Settings: --rlhf.group_size=8 --rlhf.kl_coef=0.05 …; all of them: gristlm config schema rlhf
+
+    The answers of a run that are worth reading: gristlm rlhf show RUN
     """
     from gristlm.rlhf import run
 
