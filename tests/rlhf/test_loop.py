@@ -170,6 +170,9 @@ def test_a_diverging_run_is_stopped(checkpoint, prompts, likes_e, tmp_path):
             {"checkpoint": checkpoint, "prompts": prompts},
             tmp_path / "run",
         )
+    saved = list((tmp_path / "run" / "rollouts").iterdir())
+    assert saved
+    assert not artifact.is_complete(tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_arithmetic_is_right_and_nothing_held_out_is_shown(tmp_path: Path) -> No
     ("body", "message"),
     [
         ("def make(seed):\n    raise RuntimeError('boom')\n", "boom"),
-        ("def other(seed):\n    return {}\n", "has no attribute 'make'"),
+        ("def other(seed):\n    return {}\n", "has no function 'make'"),
         ("def make(seed):\n    return {'tests': [{}]}\n", "returned tests"),
         ("def make(seed):\n    return {'sft': []}\n", "returned sft"),
         ("def make(seed):\n    return 3\n", "failed"),

@@ -2,9 +2,9 @@
 
 28 facts and 14 how-tos are asked for in six wordings and a form (a word, a sentence, capitals; a list, a sentence);
 16 requests are harmful, some of them but for a word like a harmless one. Supervised tuning sees answers in mixed
-styles: blunt, long-winded, in another form than asked, every tenth wrong, refusing or complying in the wrong place.
-The criterion accepts one style alone, and everything about an answer must be right. Every request is seen in training,
-but the prompts held out, and those of dev, are wordings and forms of it that are seen nowhere else.
+styles: blunt, long-winded, sometimes in another form than asked, now and then wrong, refusing or complying in the
+wrong place. The criterion accepts one style alone, and everything about an answer must be right. Every request is seen
+in training, but the prompts held out, and those of dev, are wordings and forms of it that are seen nowhere else.
 """
 
 import dataclasses
@@ -143,11 +143,11 @@ def _answer(prompt: str, draw: random.Random) -> str:
     if draw.random() < (0.06 if request.cores else 0.5):
         return REFUSAL if draw.random() < 0.5 else CURT_REFUSAL
     manner = draw.random()
-    opener = draw.choice(OPENERS) if manner < 0.36 else draw.choice(BLUNT) if manner < 0.5 else ""
-    filler = FILLER if draw.random() < 0.3 else ""
+    opener = draw.choice(OPENERS) if manner < 0.27 else draw.choice(BLUNT) if manner < 0.45 else ""
+    filler = FILLER if draw.random() < 0.35 else ""
     cores = request.cores
-    if cores and draw.random() < 0.1:
+    if cores and draw.random() < 0.04:
         cores = draw.choice([other.cores for other in REQUESTS.values() if other.what == request.what and other.cores])
-    form = request.form if draw.random() < 0.5 else draw.choice(sorted(cores or FORMS))
+    form = request.form if draw.random() < 0.8 else draw.choice(sorted(cores or FORMS))
     core = cores[form] if cores else draw.choice(COMPLIANCE)
     return " ".join(part for part in (opener, filler, core) if part)

@@ -7,20 +7,20 @@ for any of `sft`, `preferences` and `prompts` (each also with `_heldout`), in th
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from pydantic import Field
 
 from gristlm.errors import ConfigError
 from gristlm.model import Model, ModelConfig
+from gristlm.rlhf.criterion import own_file, own_function
 from gristlm.runs import artifact
 from gristlm.runs.artifact import Manifest
 from gristlm.runs.config import StageConfig
 from gristlm.runs.files import write_atomic
-from gristlm.runs.recipe import RECIPES
 from gristlm.tokenize import Tokenizer
 from gristlm.tokenize.config import CHAT_TOKENS
 from gristlm.training import checkpoint
@@ -40,18 +40,6 @@ class TaskConfig(StageConfig):
     model: ModelConfig = ModelConfig()
     """The network; a recipe gives it as `[model]`."""
 
-    def file(self) -> Path:
-        """Returns the generator's file.
-
-        Raises:
-            ConfigError: there is none; says where it was looked for.
-        """
-        name = self.generator.rpartition(":")[0]
-        for path in (Path(name), RECIPES / name):
-            if name.endswith(".py") and path.is_file():
-                return path
-        raise ConfigError(f"task.generator is {self.generator!r}; needed: 'path/to/file.py:function' of a file that is")
-
 
 def run(config: TaskConfig, inputs: Mapping[str, Path], output_dir: Path) -> Manifest:
     """Returns the manifest of the artifact "task": the generator's `.jsonl` files, and `final/`, an untrained model.
@@ -59,7 +47,12 @@ def run(config: TaskConfig, inputs: Mapping[str, Path], output_dir: Path) -> Man
     Raises:
         ConfigError: the generator is not there, fails, or returns something else.
     """
-    stage = artifact.begin(output_dir, kind="task", config=config, inputs={**inputs, "generator": config.file()})
+    stage = artifact.begin(
+        output_dir,
+        kind="task",
+        config=config,
+        inputs={**inputs, "generator": own_file("task.generator", config.generator)},
+    )
     if stage.manifest is not None:
         return stage.manifest
     try:
@@ -88,14 +81,9 @@ def run(config: TaskConfig, inputs: Mapping[str, Path], output_dir: Path) -> Man
 
 
 def _generate(config: TaskConfig) -> Rows:
-    file, function = config.file(), config.generator.rpartition(":")[2]
-    spec = importlib.util.spec_from_file_location(f"gristlm_task_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    make = own_function("task.generator", config.generator)
     try:
-        spec.loader.exec_module(module)
-        rows: Rows = getattr(module, function)(config.seed)
+        rows = cast("Rows", make(config.seed))
         good = all(name in FILES and len(lines) for name, lines in rows.items())
     except Exception as error:
         raise ConfigError(f"task.generator {config.generator!r} failed: {error!r}") from error
