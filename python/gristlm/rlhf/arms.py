@@ -2,7 +2,7 @@
 
 output_dir/NAME/            a whole run, an artifact of its own
 output_dir/heldout.jsonl    the prompts they are measured on
-output_dir/final/           the model of the arm whose held-out reward ended highest: what to chat with
+output_dir/final/           the model of the last arm: what to chat with
 output_dir/manifest.json    their counts side by side
 """
 
@@ -35,16 +35,11 @@ def run_arms(
         progress.say(f"  arm {name}: {settings.algorithm}")
         done[name] = one(settings, inputs, stage.path / name)
     shutil.copyfile(stage.path / names[0] / "heldout.jsonl", stage.path / "heldout.jsonl")
-    best = max(names, key=lambda name: _number(done[name].counts["reward_after"]))
-    model = Model.from_pretrained(stage.path / best / "final")
+    last = names[-1]
+    model = Model.from_pretrained(stage.path / last / "final")
     checkpoint.write_final(stage.path, model, tokenizer_dir=inputs["checkpoint"])
     counts: dict[str, object] = {
-        key: done[best].counts[key] for key in ("reward_before", "reward_after", "kl", "steps", "stopped")
+        key: done[last].counts[key] for key in ("reward_before", "reward_after", "kl", "steps", "stopped")
     }
     arms = {name: {**manifest.counts, "digest": manifest.digest} for name, manifest in done.items()}
-    return stage.finish(counts={**counts, "best": best, "arms": arms}, apart=names)
-
-
-def _number(value: object) -> float:
-    assert isinstance(value, int | float)
-    return value
+    return stage.finish(counts={**counts, "arms": arms}, apart=names)
