@@ -57,7 +57,7 @@ STEPS = "The five steps"
 USE = "Use and understand"
 app.command(rich_help_panel=WHOLE, context_settings=OVERRIDES)(demo.demo)
 app.command(rich_help_panel=WHOLE, context_settings=OVERRIDES)(run.run)
-app.command(rich_help_panel=STEPS, context_settings=OVERRIDES)(collect.collect)
+app.add_typer(collect.app, name="collect", rich_help_panel=STEPS)
 app.add_typer(tokenize.app, name="tokenize", rich_help_panel=STEPS)
 app.add_typer(pretrain.app, name="pretrain", rich_help_panel=STEPS)
 app.command(rich_help_panel=STEPS, context_settings=OVERRIDES)(finetune.finetune)

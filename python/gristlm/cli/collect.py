@@ -3,16 +3,70 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from gristlm.cli.options import ConfigFile, NumThreads, Output, Seed
 from gristlm.cli.run import with_sources
-from gristlm.cli.verb import settings, verb, wrote
+from gristlm.cli.verb import OVERRIDES, settings, verb, wrote
 from gristlm.errors import ConfigError
 
 
+class CollectUnlessNamed(TyperGroup):
+    """A group whose commands go before, and that collects when none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Puts the collecting command where no other is named."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["documents", *args])
+
+
+app = typer.Typer(
+    cls=CollectUnlessNamed,
+    help="Collect documents; say why one went (`explain`); train a model of quality (`train-quality`).",
+)
+
+
+@app.command("explain")
+@verb
+def explain(
+    document: Annotated[str, typer.Argument(metavar="ID", help="An id or address, or the file name it ends in.")],
+    documents: Annotated[
+        Path | None, typer.Option("--documents", help="What collect wrote; else what is nearest to this folder.")
+    ] = None,
+) -> None:
+    """Say why a document was dropped, by which value and threshold, or where it is kept."""
+    from gristlm.collect.explain import explain, find
+
+    path = documents or find(Path())
+    if documents is None:
+        print(f"in {path}:")
+    for fate in explain(path, document):
+        print(fate)
+
+
+@app.command("train-quality")
+@verb
+def train_quality(
+    good: Annotated[str, typer.Argument(metavar="GOOD", help="A folder or file of text to find more of.")],
+    bad: Annotated[str, typer.Argument(metavar="BAD", help="A folder or file of text to be without.")],
+    output: Annotated[Path, typer.Option("--output", help="The model file to write, such as quality.bin.")],
+    text_column: Annotated[
+        str, typer.Option("--text-column", help="The key or column of rows with the text.")
+    ] = "text",
+    seed: Seed = None,
+    num_threads: NumThreads = None,
+) -> None:
+    """Train a model that tells good text from bad, for --collect.quality_model.path; prints its held-out accuracy."""
+    from gristlm.collect.quality import train_quality
+
+    print(train_quality(good, bad, output, seed=seed or 0, num_threads=num_threads, text_column=text_column))
+    wrote(output)
+
+
+@app.command("documents", hidden=True, context_settings=OVERRIDES)
 @verb
 def collect(
     context: typer.Context,
@@ -47,6 +101,7 @@ def collect(
 ) -> None:
     """Collect documents, clean them, drop duplicates, and keep source and licence of each.
 
+    Also: gristlm collect explain ID, gristlm collect train-quality GOOD BAD --output FILE.
     Settings: --collect.heldout_fraction=0.05 …; all of them: gristlm config schema collect
     """
     from gristlm.collect import run

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from gristlm.collect import conversations
     from gristlm.collect.config import CollectConfig
     from gristlm.collect.document import Document, Drop, Source, Unit
+    from gristlm.collect.explain import explain
+    from gristlm.collect.quality import train_quality
     from gristlm.collect.stage import run
 
 _HOMES = {
@@ -20,10 +22,12 @@ _HOMES = {
     "Drop": "gristlm.collect.document",
     "Source": "gristlm.collect.document",
     "Unit": "gristlm.collect.document",
+    "explain": "gristlm.collect.explain",
+    "train_quality": "gristlm.collect.quality",
     "run": "gristlm.collect.stage",
 }
 
-__all__ = ["CollectConfig", "Document", "Drop", "Source", "Unit", "conversations", "run"]
+__all__ = ["CollectConfig", "Document", "Drop", "Source", "Unit", "conversations", "explain", "run", "train_quality"]
 
 
 def __getattr__(name: str) -> object:

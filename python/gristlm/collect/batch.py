@@ -10,9 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from gristlm.cleaning import clean, identify_language
-from gristlm.collect import optout
+from gristlm.collect import judge, loud, optout
 from gristlm.collect.config import CollectConfig, Rule
 from gristlm.collect.document import NO_LANGUAGE, Document, Drop, Item
+from gristlm.collect.dropped import Ledger
 from gristlm.collect.licences import allows
 from gristlm.collect.report import Tally, drop_of
 from gristlm.errors import InputError
@@ -41,8 +42,10 @@ class Batch:
     def __init__(self, config: CollectConfig) -> None:
         self._config = config
         self.tally = Tally(config.examples_per_reason)
+        self.ledger = self.tally.ledger = Ledger(config.keep_dropped)
         self._opt_out = optout.read([Path(file) for file in config.opt_out])
         self._documents: list[Document] = []
+        self._positions: list[int] = []  # of each document, among the items
         self._bytes = self._items = 0
 
     @property
@@ -57,6 +60,7 @@ class Batch:
             InputError: `strict`, and the item is a fault.
         """
         self._items += 1
+        self.ledger.position = self._items
         if isinstance(item, Document):
             return self._take(item)
         self._refuse(item)
@@ -84,6 +88,7 @@ class Batch:
             self.tally.drop_found(drop_of(document, "licence", document.licence), text)
         else:
             self._documents.append(dataclasses.replace(document, text=text))
+            self._positions.append(self._items)
             self._bytes += size
         return size
 
@@ -94,6 +99,7 @@ class Batch:
         prose = [index for index, document in enumerate(self._documents) if document.language != NO_LANGUAGE]
         for indices, rules in ((prose, tuple(self._config.rules)), (code, CODE_RULES)):
             kept.update(self._clean(indices, rules))
+        self._judge(kept)
         unknown = [index for index in sorted(kept) if not kept[index].language]
         if unknown:
             found = identify_language([kept[index].text for index in unknown], num_threads=self._config.num_threads)
@@ -103,6 +109,7 @@ class Batch:
         for index in sorted(kept) if self._config.languages else ():
             language = kept[index].language
             if language != NO_LANGUAGE and not _covered(language, self._config.languages):
+                self.ledger.position = self._positions[index]
                 self.tally.drop_found(drop_of(kept[index], "language", language), kept[index].text)
                 del kept[index]
         return pa.Table.from_pylist([_row(kept[index]) for index in sorted(kept)], schema=SCHEMA)
@@ -114,16 +121,35 @@ class Batch:
         result = clean(
             [document.text for document in documents], rules=list(rules), num_threads=self._config.num_threads
         )
-        for index, document, text, keep, reason in zip(
-            indices, documents, result.texts, result.keep, result.reasons, strict=True
+        for index, document, text, reason, why in zip(
+            indices, documents, result.texts, result.reasons, result.drops, strict=True
         ):
-            if not keep or not text.strip():
+            if reason or not text.strip():
                 rule, _, detail = (reason or "empty after cleaning").partition(": ")
-                self.tally.drop_found(drop_of(document, rule, detail), document.text)
+                drop = drop_of(document, rule, detail)
+                if why is not None:
+                    drop = dataclasses.replace(drop, value=why.value, threshold=why.threshold, limit=why.limit)
+                self.ledger.position = self._positions[index]
+                self.tally.drop_found(drop, document.text)
                 continue
             if text.strip() != document.text.strip():
                 self.tally.count(document.source, "changed", "", len(text.encode()))
             yield index, dataclasses.replace(document, text=text)
+
+    def _judge(self, kept: dict[int, Document]) -> None:
+        """Takes out of `kept` the prose that the quality model does not want."""
+        model = self._config.quality_model
+        prose = [index for index in sorted(kept) if kept[index].language != NO_LANGUAGE]
+        if model is None or not prose:
+            return
+        texts = [kept[index].text for index in prose]
+        scores = judge.load(model.path).score(texts, label=model.label, num_threads=self._config.num_threads)
+        for index, score in zip(prose, scores.tolist(), strict=True):
+            if score < model.min_score:
+                drop = drop_of(kept[index], loud.MODEL, f"score {score:.4f} < min_score {model.min_score}")
+                drop = dataclasses.replace(drop, value=score, threshold="min_score", limit=model.min_score)
+                self.ledger.position = self._positions[index]
+                self.tally.drop_found(drop, kept.pop(index).text)
 
 
 def _covered(language: str, wanted: Sequence[str]) -> bool:

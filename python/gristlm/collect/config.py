@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from gristlm.collect.mixture import MixtureConfig
 from gristlm.collect.shard import parse as parse_shard
 from gristlm.collect.web.settings import WebConfig
-from gristlm.runs.config import StageConfig
+from gristlm.runs.config import Config, StageConfig
 
 Rule = str | tuple[str, dict[str, float]]
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.IGNORECASE)
@@ -30,6 +30,17 @@ def size_in_bytes(text: str) -> int:
     return int(float(match[1]) * (1024 if "i" in unit else 1000) ** _UNITS[unit[0]])
 
 
+class QualityModelConfig(Config):
+    """A model that tells text to keep from text to drop."""
+
+    path: str
+    """A supervised fastText model, `.bin` or `.ftz`; `gristlm collect train-quality` makes one."""
+    label: str = "good"
+    """The label of text to keep, with or without `__label__`."""
+    min_score: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Probability of the label that a document needs."""
+
+
 class CollectConfig(StageConfig):
     """Where text comes from, and what is kept of it."""
 
@@ -47,6 +58,10 @@ class CollectConfig(StageConfig):
     """How web sites are read."""
     rules: list[Rule] = Field(default_factory=lambda: list[Rule](["encoding", "unicode"]))
     """Cleaning rules for prose, in order, as `gristlm.clean` takes them; source code gets `encoding` and `unicode`."""
+    quality_model: QualityModelConfig | None = None
+    """A model that judges prose after the rules; none judges none."""
+    keep_dropped: bool = False
+    """Keep the texts of what is dropped too, in `dropped-NNNNN.parquet`; without, only the reasons are kept."""
     heldout_fraction: float = Field(default=0.05, ge=0.0, lt=1.0)
     """Share of the documents to hold out, chosen by a hash of their id; 0 holds out none."""
     mixture: MixtureConfig | None = None

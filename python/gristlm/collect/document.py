@@ -53,6 +53,18 @@ class Drop:
     bytes: int = 0
     fault: bool = True
     """Whether `strict` stops at it (an unreadable file), or it is merely not wanted (an empty one)."""
+    id: str = ""
+    """The document's id, where it had become a document."""
+    value: float | None = None
+    """What a rule measured."""
+    threshold: str = ""
+    """The name of the threshold that it misses."""
+    limit: float | None = None
+    """That threshold."""
+    twin: str = ""
+    """The id of the document of which this one is a duplicate."""
+    similarity: float | None = None
+    """How alike a near duplicate is."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ import pyarrow as pa
 from gristlm.collect.batch import SCHEMA, Batch
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.document import Source
+from gristlm.collect.dropped import SCHEMA as DROPPED
+from gristlm.collect.dropped import SUFFIX
 from gristlm.collect.pace import Pace
 from gristlm.collect.reader import Place, Reader, still_there
 from gristlm.collect.report import Tally
@@ -35,7 +37,8 @@ def gather(sources: Sequence[Source], config: CollectConfig, work: Path) -> tupl
     parts, tally, place = finished(work, config)
     if not still_there(sources, place):
         parts, tally, place = [], Tally(config.examples_per_reason), Place()
-    for stale in set(work.iterdir()) - set(parts) - {part.with_suffix(".json") for part in parts}:
+    whole = {part.with_suffix(suffix) for part in parts for suffix in (part.suffix, ".json", SUFFIX)}
+    for stale in set(work.iterdir()) - whole:
         stale.unlink()
     reader = Reader(
         sources,
@@ -59,6 +62,13 @@ def gather(sources: Sequence[Source], config: CollectConfig, work: Path) -> tupl
             part = work / f"part-{len(parts):05d}.arrow"
             with atomic_path(part) as path, pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
                 writer.write_table(table)
+            drops = batch.ledger.table()
+            with (
+                atomic_path(part.with_suffix(SUFFIX)) as path,
+                pa.OSFile(str(path), "wb") as sink,
+                pa.ipc.new_file(sink, DROPPED) as writer,
+            ):
+                writer.write_table(drops)
             write_json(part.with_suffix(".json"), {"place": dataclasses.asdict(place), "tally": batch.tally.to_json()})
             parts.append(part)
             tally.merge(batch.tally)

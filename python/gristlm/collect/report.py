@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from gristlm.collect.document import Document, Drop
+from gristlm.collect.dropped import Ledger
 
 EXAMPLE_CHARACTERS = 300
 
@@ -38,6 +39,8 @@ class Tally:
         self.examples_per_reason = examples_per_reason
         self.counts: dict[tuple[str, str, str], Count] = {}
         self.examples: dict[str, list[dict[str, str]]] = {}
+        self.ledger: Ledger | None = None
+        """Where each drop is written down; None writes none."""
 
     def count(self, source: str, what: str, name: str, size: int, documents: int = 1) -> None:
         """Counts documents of one source."""
@@ -51,6 +54,8 @@ class Tally:
     def drop_found(self, drop: Drop, text: str = "") -> None:
         """Counts a drop of what was counted as found before."""
         self.count(drop.source, "dropped", drop.reason, drop.bytes)
+        if self.ledger is not None:
+            self.ledger.add(drop, text)
         shown = self.examples.setdefault(drop.reason, [])
         if len(shown) < self.examples_per_reason:
             shown.append(
@@ -125,6 +130,5 @@ class Tally:
 
 def drop_of(document: Document, reason: str, detail: str = "") -> Drop:
     """Returns the drop of a document that was read and is not wanted."""
-    return Drop(
-        document.source, document.uri, reason, detail, len(document.text.encode("utf-8", "replace")), fault=False
-    )
+    size = len(document.text.encode("utf-8", "replace"))
+    return Drop(document.source, document.uri, reason, detail, size, fault=False, id=document.id)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristlm import dedup
-from gristlm.collect import mapped, mixture, split
+from gristlm.collect import dropped, mapped, mixture, split
 from gristlm.collect.batch import SCHEMA
 from gristlm.collect.config import CollectConfig, size_in_bytes
 from gristlm.collect.document import Drop
@@ -33,11 +33,19 @@ def select(parts: Sequence[Path], config: CollectConfig, tally: Tally, output_di
 
     The parts are mapped into memory, not read: the text stays on disk until it is looked at.
     """
+    for stale in output_dir.glob(f"{dropped.NAME}-*"):
+        stale.unlink()
+    ending = "parquet" if config.keep_dropped else dropped.REASONS
+    drops = _Shards(output_dir, dropped.NAME, config, dropped.SCHEMA, ending)
+    for part in parts:
+        with mapped.tables([part.with_suffix(dropped.SUFFIX)]) as [table]:
+            drops.add(table)
     with mapped.tables(parts) as tables:
-        _select(tables, config, tally, output_dir)
+        _select(tables, config, tally, output_dir, drops)
+    drops.close()
 
 
-def _select(tables: Sequence[pa.Table], config: CollectConfig, tally: Tally, output_dir: Path) -> None:
+def _select(tables: Sequence[pa.Table], config: CollectConfig, tally: Tally, output_dir: Path, drops: _Shards) -> None:
     whole = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     duplicates = _duplicates(whole.column("text"), config, output_dir / FINGERPRINTS)
     keep = duplicates.first < 0
@@ -54,13 +62,15 @@ def _select(tables: Sequence[pa.Table], config: CollectConfig, tally: Tally, out
         times[train] = mixture.copies(list(ids[train]), sources, sizes, config.mixture, config.seed)
     for stale in [path for name in SPLITS for path in output_dir.glob(f"{name}-*.parquet")]:
         stale.unlink()
-    shards = [_Shards(output_dir, name, config) for name in SPLITS]
+    shards = [_Shards(output_dir, name, config, SCHEMA, "parquet") for name in SPLITS]
+    ledger = tally.ledger = dropped.Ledger(config.keep_dropped)
     start = 0
     for table in tables:
         here = slice(start, start + len(table))
         for shard, wanted in zip(shards, (~held, held), strict=True):
             shard.add(mixture.repeated(table, (times * wanted)[here]))
         _count(table, start, duplicates, _Choice(ids, taken, held, times), tally)
+        drops.add(ledger.table())
         start += len(table)
     for shard in shards:
         shard.close()
@@ -89,6 +99,7 @@ class _Duplicates:
     first: npt.NDArray[np.int64]  # [N]: the document that each one repeats, -1 for one that is kept
     exact: npt.NDArray[np.bool_]  # [N]: whether it is an exact copy
     similarity: npt.NDArray[np.float32]  # [N]: how alike a near one is
+    threshold: float | None  # from which on a near one is one
 
 
 def _duplicates(texts: pa.ChunkedArray[Any], config: CollectConfig, folder: Path) -> _Duplicates:
@@ -107,7 +118,7 @@ def _duplicates(texts: pa.ChunkedArray[Any], config: CollectConfig, folder: Path
         similarity = near.similarity
     exact = dedup.exact(texts, num_threads=config.num_threads, memory=memory, folder=folder)
     first[~exact.keep] = exact.cluster[~exact.keep]
-    return _Duplicates(first, ~exact.keep, similarity)
+    return _Duplicates(first, ~exact.keep, similarity, config.near_duplicate_threshold)
 
 
 def _count(table: pa.Table, start: int, duplicates: _Duplicates, choice: _Choice, tally: Tally) -> None:
@@ -116,7 +127,16 @@ def _count(table: pa.Table, start: int, duplicates: _Duplicates, choice: _Choice
         source, uri, licence, language, text = (column[offset].as_py() for column in columns)
         index, size = start + offset, len(text.encode())
         if reason := _reason(index, duplicates, choice):
-            tally.drop_found(Drop(source, uri, *reason, size, fault=False), text)
+            drop = Drop(source, uri, *reason, size, fault=False, id=choice.ids[index])
+            first = duplicates.first[index]
+            if first >= 0:
+                alike = None if duplicates.exact[index] else float(duplicates.similarity[index])
+                limit = None if alike is None else duplicates.threshold
+                named = "near_duplicate_threshold" if alike is not None else ""
+                drop = dataclasses.replace(
+                    drop, twin=choice.ids[first], similarity=alike, value=alike, limit=limit, threshold=named
+                )
+            tally.drop_found(drop, text)
             continue
         tally.count(source, "kept", "", size)
         tally.count(source, "licence", licence, size)
@@ -140,17 +160,18 @@ def _reason(index: int, duplicates: _Duplicates, choice: _Choice) -> tuple[str, 
 
 
 class _Shards:
-    """Parquet files of one split, each of at most so many rows and bytes; there is always a first, if without rows."""
+    """Parquet files of one kind, each of at most so many rows and bytes; there is always a first, if without rows."""
 
-    def __init__(self, output_dir: Path, name: str, config: CollectConfig) -> None:
+    def __init__(self, output_dir: Path, name: str, config: CollectConfig, schema: pa.Schema, ending: str) -> None:
         self._output_dir, self._name, self._config = output_dir, name, config
+        self._schema, self._ending = schema, ending
         self._waiting: list[pa.Table] = []
         self._rows = self._bytes = self._number = 0
 
     def add(self, table: pa.Table) -> None:
         """Adds documents; whole shards are written."""
         start = 0
-        for row, size in enumerate(pc.binary_length(table.column("text")).to_pylist()):
+        for row, size in enumerate(pc.fill_null(pc.binary_length(table.column("text")), 0).to_pylist()):
             if self._rows and (self._rows >= self._config.shard_rows or self._bytes + size > self._config.shard_bytes):
                 self._waiting.append(table.slice(start, row - start))
                 self._write()
@@ -165,8 +186,8 @@ class _Shards:
             self._write()
 
     def _write(self) -> None:
-        table = pa.concat_tables(self._waiting).combine_chunks() if self._waiting else SCHEMA.empty_table()
-        with atomic_path(self._output_dir / f"{self._name}-{self._number:05d}.parquet") as path:
+        table = pa.concat_tables(self._waiting).combine_chunks() if self._waiting else self._schema.empty_table()
+        with atomic_path(self._output_dir / f"{self._name}-{self._number:05d}.{self._ending}") as path:
             pq.write_table(table, path, compression="zstd", row_group_size=1000)
         self._waiting, self._rows, self._bytes = [], 0, 0
         self._number += 1

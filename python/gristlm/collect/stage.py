@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from gristlm.collect import card
+from gristlm.collect import card, loud
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.finished import is_finished
 from gristlm.collect.gather import gather
@@ -64,7 +64,8 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path, *, 
             raise InputError(
                 f"no document is left of the {tally.total('found').documents:,} that were found. {_drops(tally)}"
             )
-        report = {**tally.report(), **card.measure(output_dir, tally)}
+        warnings = loud.warnings(config, tally)
+        report = {**tally.report(), "warnings": warnings, **card.measure(output_dir, tally)}
         write_json(output_dir / REPORT, report)
         write_atomic(output_dir / CARD, card.markdown(report))
         times = {
@@ -77,6 +78,8 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path, *, 
             shutil.rmtree(output_dir / folder, ignore_errors=True)
         shutil.rmtree(output_dir / CRAWL, ignore_errors=True)
         _summarise(tally, finished - started)
+        for warning in warnings:
+            say(f"  WARNING: {warning}")
         kept, split = tally.total("kept"), tally.by_name("split")
         return stage.finish(
             counts={
@@ -95,6 +98,8 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path, *, 
 def recorded(config: CollectConfig) -> dict[str, Path]:
     """Returns opt-out lists, tokenizer and finished artifacts as inputs, so that the manifest names their content."""
     lists = {f"opt_out{number or ''}": Path(file) for number, file in enumerate(config.opt_out)}
+    if config.quality_model is not None:
+        lists["quality_model"] = Path(config.quality_model.path)
     if config.mixture is not None and config.mixture.tokenizer is not None:
         lists["tokenizer"] = Path(config.mixture.tokenizer)
     finished = [Path(name) for name in config.sources if is_finished(Path(name))]
