@@ -36,16 +36,21 @@ def measure(output_dir: Path, tally: Tally) -> dict[str, object]:
     types, tokens, curve = set[str](), 0, list[list[int]]()
     for row in _rows(output_dir):
         text = row["text"]
-        words = text.split()
+        words = (text.lower() if tokens < CURVE_WORDS else text).split()  # as many of them either way
         names = (row["source"], _domain(row["uri"]), row["licence"], row["language"], _year(row["metadata"]))
+        size = len(text.encode())
         for axis, name in zip(AXES, names, strict=True):
             amounts = by[axis].setdefault(name, [0, 0, 0])
-            for at, more in enumerate((1, len(text.encode()), len(words))):
-                amounts[at] += more
-        for word in words[: CURVE_WORDS - tokens]:
-            types.add(word.lower())
-            tokens += 1
-            if tokens & (tokens - 1) == 0 and tokens >= 64:
+            amounts[0] += 1
+            amounts[1] += size
+            amounts[2] += len(words)
+        at = 0
+        while at < len(words) and tokens < CURVE_WORDS:
+            point = max(64, 1 << tokens.bit_length())
+            more = words[at : at + point - tokens]
+            types.update(more)
+            at, tokens = at + len(more), tokens + len(more)
+            if tokens == point:
                 curve.append([tokens, len(types)])
     found, near = tally.total("found").documents, tally.total("dropped", "near duplicate").documents
     return {

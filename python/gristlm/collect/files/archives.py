@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import io
-import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,9 +18,9 @@ from gristlm.collect.files.formats import kind
 from gristlm.collect.files.reading import File, open_binary, seekable
 from gristlm.collect.files.refusal import Refusal
 from gristlm.collect.files.unpack import FREE_BYTES, MAX_RATIO
+from gristlm.collect.files.zip_directory import check_directory
 
 MAX_DEPTH = 3
-_MAX_DIRECTORY = 64 << 20  # of a zip archive: about half a million names
 _MAX_HEADER = 1 << 20  # of a tar member: its long name, its extended attributes
 _WHOLE_KINDS = ("text", "markdown", "rst", "code", "html", "pdf", "docx", "epub")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
@@ -59,7 +58,7 @@ def read_zip(file: File, read: Read) -> Iterator[Entry]:
     """Yields what the members of a zip archive hold, in the order of its directory."""
     _check_depth(file)
     with seekable(file) as opened:
-        size = _check_directory(opened)
+        size = check_directory(opened)
         budget = FREE_BYTES + MAX_RATIO * size
         try:
             with zipfile.ZipFile(opened) as archive:
@@ -134,28 +133,6 @@ def _time(file: File, seconds: float) -> datetime.datetime:
         return datetime.datetime.fromtimestamp(int(seconds), tz=datetime.UTC)
     except (ValueError, OverflowError, OSError):
         return file.fetched_at
-
-
-def _check_directory(opened: IO[bytes]) -> int:
-    """Returns the size of a zip archive whose directory can be held in memory.
-
-    Raises:
-        Refusal: it has none, or a longer one (the size is in the record at its end, APPNOTE 4.3.16 and 4.3.14).
-    """
-    size = opened.seek(0, io.SEEK_END)
-    opened.seek(max(0, size - 65_557))
-    tail = opened.read()
-    at = tail.rfind(b"PK\5\6")
-    if at < 0 or len(tail) < at + 22:
-        raise Refusal("damaged file", "it is no zip archive, or its end is missing")
-    directory = struct.unpack_from("<I", tail, at + 12)[0]
-    wide = tail.rfind(b"PK\6\6", 0, at)
-    if directory == 0xFFFFFFFF and wide >= 0 and len(tail) >= wide + 48:
-        directory = struct.unpack_from("<Q", tail, wide + 40)[0]
-    if directory > _MAX_DIRECTORY:
-        raise Refusal("too large", f"a directory of {directory:,} bytes; at most {_MAX_DIRECTORY:,}")
-    opened.seek(0)
-    return size
 
 
 class _Member(tarfile.TarInfo):

@@ -16,6 +16,7 @@ from gristlm.collect.document import Document, Drop
 from gristlm.collect.files.plain import in_pieces
 from gristlm.collect.files.reading import File, licence_of, seekable
 from gristlm.collect.files.refusal import Refusal
+from gristlm.collect.files.zip_directory import check_directory
 from gristlm.errors import InputError
 
 _MAX_XML_BYTES = 4 << 20
@@ -26,9 +27,11 @@ _DC = "{http://purl.org/dc/elements/1.1/}"
 def read(file: File) -> Iterator[Document | Drop]:
     """Yields a book's pages in reading order, as one document or in pieces."""
     try:
-        with seekable(file) as opened, zipfile.ZipFile(opened) as archive:
-            package = _package(archive)
-            text = "\n\n".join(_pages(file, archive, package))
+        with seekable(file) as opened:
+            check_directory(opened)
+            with zipfile.ZipFile(opened) as archive:
+                package = _package(archive)
+                text = "\n\n".join(_pages(file, archive, package))
     except (
         zipfile.BadZipFile,
         zlib.error,

@@ -1,61 +1,18 @@
-"""PDF and DOCX, through pypdfium2 and python-docx (the extra `files`)."""
+"""DOCX, through python-docx (the extra `files`)."""
 
 from __future__ import annotations
 
-import io
-import threading
 import zipfile
 from collections.abc import Iterator
-from types import ModuleType
-from typing import IO
 
 from gristlm.collect.document import Document, Drop
 from gristlm.collect.files.plain import in_pieces
 from gristlm.collect.files.reading import File, seekable
 from gristlm.collect.files.refusal import Refusal
+from gristlm.collect.files.zip_directory import check_directory
 from gristlm.errors import missing_extra
 
-_MAX_PAGES = 20_000
-_PDFIUM = threading.Lock()  # PDFium is not safe to call from several threads
 _MAX_UNPACKED = 20  # times max_document_bytes: the XML of a DOCX file is that much longer than its text at most
-
-
-def read_pdf(file: File) -> Iterator[Document | Drop]:
-    """Yields the text of a PDF's pages, as one document or in pieces."""
-    try:
-        import pypdfium2
-    except ImportError as error:
-        raise missing_extra("pypdfium2", "files") from error
-    with _PDFIUM, seekable(file) as opened:
-        texts, title = _pdf_pages(pypdfium2, opened, file.limits.max_document_bytes)
-    text = "\n\n".join(text for text in texts if text)
-    if not text:
-        raise Refusal("no text in the pages", f"{len(texts):,} pages, probably scanned", fault=False)
-    yield from in_pieces(file, text, title=title or file.stem, metadata={"pages": len(texts)})
-
-
-def _pdf_pages(pypdfium2: ModuleType, opened: IO[bytes], limit: int) -> tuple[list[str], str]:
-    """Returns the text of each page, and the title."""
-    texts: list[str] = []
-    if not opened.seek(0, io.SEEK_END):
-        raise Refusal("empty", fault=False)
-    opened.seek(0)
-    try:
-        with pypdfium2.PdfDocument(opened) as pdf:
-            if len(pdf) > _MAX_PAGES:
-                raise Refusal("too large", f"{len(pdf):,} pages; at most {_MAX_PAGES:,}")
-            title = pdf.get_metadata_value("Title").strip()
-            size = 0
-            for page in pdf:
-                text = page.get_textpage().get_text_bounded().replace("\r\n", "\n").strip()
-                page.close()
-                size += len(text)
-                if size > limit:
-                    raise Refusal("too large", f"more than {limit:,} bytes of text (max_document_bytes)")
-                texts.append(text)
-    except pypdfium2.PdfiumError as error:
-        raise Refusal("damaged file", str(error)) from error
-    return texts, title
 
 
 def read_docx(file: File) -> Iterator[Document | Drop]:
@@ -67,6 +24,7 @@ def read_docx(file: File) -> Iterator[Document | Drop]:
         raise missing_extra("python-docx", "files") from error
     try:
         with seekable(file) as opened:
+            check_directory(opened)
             with zipfile.ZipFile(opened) as archive:
                 unpacked = sum(member.file_size for member in archive.infolist())
             if unpacked > _MAX_UNPACKED * file.limits.max_document_bytes:

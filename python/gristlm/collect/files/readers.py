@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from gristlm.collect.document import Drop, Entry, Item, Task
-from gristlm.collect.files import archives, books, chats, dumps, office, pages, plain, rows, tables, warc
+from gristlm.collect.files import archives, books, chats, dumps, office, pages, pdf, plain, rows, tables, warc
 from gristlm.collect.files.formats import Kind
 from gristlm.collect.files.reading import File
 from gristlm.collect.files.refusal import Refusal
@@ -21,7 +21,7 @@ _ONE_DOCUMENT: dict[Kind, Callable[[File], Iterator[Item]]] = {
     "rst": plain.read,
     "code": plain.read,
     "html": pages.read,
-    "pdf": office.read_pdf,
+    "pdf": pdf.read,
     "docx": office.read_docx,
     "epub": books.read,
 }

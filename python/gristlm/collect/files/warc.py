@@ -177,6 +177,7 @@ def _when(date: str) -> datetime.datetime | None:
     """Returns the time that `2024-05-01T12:00:00Z` (WARC) or `20240501120000` (ARC) says."""
     digits = re.sub(r"\D", "", date)[:14]
     try:
-        return datetime.datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=datetime.UTC)
+        numbers = [int(digits[start:end]) for start, end in ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14))]
+        return datetime.datetime(*numbers, tzinfo=datetime.UTC)  # type: ignore[misc]  # six numbers
     except ValueError:
         return None
