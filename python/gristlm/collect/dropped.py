@@ -1,8 +1,8 @@
 """What became of everything that was dropped: one row each, with reason, value and threshold, beside the documents.
 
 The rows are in the order of the sources (duplicates last), so that they do not depend on batches, threads or workers.
-With `CollectConfig.keep_dropped` they are `dropped-NNNNN.parquet`, with the texts; else `dropped-NNNNN.reasons`, which is
-Parquet too, but is not taken for documents by who reads every `*.parquet` of the folder.
+With `CollectConfig.keep_dropped` they are `dropped-NNNNN.parquet`, with the texts; else `dropped-NNNNN.reasons`, which
+is Parquet too, but is not taken for documents by who reads every `*.parquet` of the folder.
 """
 
 from __future__ import annotations
