@@ -1,8 +1,8 @@
 """PDF, through pypdfium2 (the extra `files`), in processes of their own.
 
 PDFium unpacks whatever a file tells it to, so a file is read where it can do no harm: in a process that may use
-`MAX_MEMORY_BYTES` of address space and, for one file, `MAX_CPU_SECONDS`. A file that ends its process is a drop. As many
-processes run as threads read PDFs at one time, and each serves many files.
+`MAX_MEMORY_BYTES` of address space and, for one file, `MAX_CPU_SECONDS`. A file that ends its process is a drop. There
+are as many processes as threads read PDFs at one time, and each serves many files.
 """
 
 from __future__ import annotations
