@@ -1,4 +1,4 @@
-"""`kill -9` while each kind of source is read: the same call afterwards ends with the same bytes, nothing twice or lost.
+"""`kill -9` while each kind of source is read: the same call then ends with the same bytes, nothing twice or lost.
 
 One child per kill, which kills itself at a stated write, so that no clock decides where.
 """

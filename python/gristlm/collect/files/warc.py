@@ -178,6 +178,6 @@ def _when(date: str) -> datetime.datetime | None:
     digits = re.sub(r"\D", "", date)[:14]
     try:
         numbers = [int(digits[start:end]) for start, end in ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14))]
-        return datetime.datetime(*numbers, tzinfo=datetime.UTC)  # type: ignore[misc]  # six numbers
+        return datetime.datetime(*numbers, tzinfo=datetime.UTC)  # type: ignore[misc,arg-type]  # six numbers
     except ValueError:
         return None
