@@ -232,6 +232,19 @@ def test_shards_are_bounded_and_in_order(tmp_path, folder):
         assert len(texts) <= 1 or sum(len(text.encode()) for text in texts) <= 3_000
 
 
+def test_the_twin_of_a_drop_is_a_document_that_is_kept(tmp_path):
+    root = tmp_path / "texts"
+    root.mkdir()
+    near = essay(5, sentences=40) + "One sentence was added at the end.\n"
+    for name, text in [("a", essay(5, sentences=40)), ("b", near), ("c", near), ("d", essay(5, sentences=40))]:
+        (root / f"{name}.txt").write_text(text)
+    run(CollectConfig(sources=[str(root)], heldout_fraction=0.0), {}, tmp_path / "out")
+    assert table(tmp_path / "out").column("id").to_pylist() == ["texts/a.txt"]
+    examples = json.loads((tmp_path / "out/report.json").read_text())["examples"]
+    assert [example["detail"] for example in examples["exact duplicate"]] == ["of texts/a.txt"]
+    assert [example["detail"].split(",")[0] for example in examples["near duplicate"]] == ["of texts/a.txt"] * 2
+
+
 def test_near_duplicates_can_stay(tmp_path, folder):
     run(CollectConfig(sources=[str(folder)], near_duplicate_threshold=None), {}, tmp_path / "out")
     ids = table(tmp_path / "out").column("id").to_pylist()

@@ -116,9 +116,11 @@ def _duplicates(texts: pa.ChunkedArray[Any], config: CollectConfig, folder: Path
         )
         first[~near.keep] = near.twin[~near.keep]
         similarity = near.similarity
-    exact = dedup.exact(texts, num_threads=config.num_threads, memory=memory, folder=folder)
-    first[~exact.keep] = exact.cluster[~exact.keep]
-    return _Duplicates(first, ~exact.keep, similarity, config.near_duplicate_threshold)
+    found = dedup.exact(texts, num_threads=config.num_threads, memory=memory, folder=folder)
+    # A copy whose original is itself no more than near to a document that is kept goes with that document as its twin.
+    exact = ~found.keep & (first[found.cluster] < 0)
+    first[exact] = found.cluster[exact]
+    return _Duplicates(first, exact, similarity, config.near_duplicate_threshold)
 
 
 def _count(table: pa.Table, start: int, duplicates: _Duplicates, choice: _Choice, tally: Tally) -> None:
