@@ -1,7 +1,7 @@
 import pytest
 
-from gristlm.errors import InputError
-from gristlm.rlhf.verifiers import RULES, matching
+from gristlm.errors import ConfigError, InputError
+from gristlm.rlhf.verifiers import RULES, forbidding, matching
 
 PROMPT = [{"role": "user", "content": "What does len do?"}]
 
@@ -92,5 +92,61 @@ def test_a_row_without_a_reference_is_named(name):
     "response", ["\x00", "é" * 10_000, "<|im_end|>" * 50, "\n\n\n", "9" * 100_000, "1e999999999", ". . . ."]
 )
 def test_hostile_answers_score_within_bounds(response):
+    more = {"num_tokens": 3, "max_new_tokens": 8, "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
     for name in RULES:
-        assert 0.0 <= rule(name, response, kind="answer", reference="3", finish_reason="stop") <= 1.0
+        low = -1.0 if name.endswith("_penalty") else 0.0
+        value = rule(name, response, kind="answer", reference="3", finish_reason="stop", **more)
+        assert low <= value <= low + 1.0
+
+
+def test_mathematics_needs_no_equal_text():
+    pytest.importorskip("math_verify")
+    assert rule("math", "It is $\\frac{1}{2}$.", reference="0.5") == 1.0
+    assert rule("math", "It is $\\frac{1}{3}$.", reference="0.5") == 0.0
+
+
+def test_the_share_of_instructions_that_are_followed():
+    row = {
+        "instruction_id_list": ["punctuation:no_comma", "startend:quotation"],
+        "kwargs": [{}, {}],
+    }
+    assert rule("ifeval", '"a b"', **row) == 1.0
+    assert rule("ifeval", "a b", **row) == 0.5
+    assert rule("ifeval", "a, b", **row) == 0.0
+    with pytest.raises(InputError, match="instruction_id_list"):
+        rule("ifeval", "a", kind="answer")
+
+
+def test_json_and_its_schema():
+    assert rule("json", '{"a": 1}') == 1.0
+    assert rule("json", "a") == 0.0
+    pytest.importorskip("jsonschema")
+    assert rule("json", '{"a": 1}', schema={"required": ["a"]}) == 1.0
+    assert rule("json", '{"b": 1}', schema={"required": ["a"]}) == 0.0
+    with pytest.raises(InputError, match="schema"):
+        rule("json", "1", schema="a")
+
+
+def test_penalties():
+    assert rule("repetition_penalty", "a b c a b c a b c") == pytest.approx(-4 / 7)
+    assert rule("repetition_penalty", "a b") == 0.0
+    assert rule("length_penalty", "x", num_tokens=6, max_new_tokens=8) == -0.75
+    with pytest.raises(InputError, match="num_tokens"):
+        rule("length_penalty", "x")
+
+
+def test_a_list_of_forbidden_expressions(tmp_path):
+    file = tmp_path / "never.txt"
+    file.write_text("# words\n\nbadword\nh[a4]te\n(a+)+$\n")
+    never = forbidding(file)
+    assert never(PROMPT, "all is well", {}) == 1.0
+    assert never(PROMPT, "I H4TE it", {}) == 0.0
+    assert never(PROMPT, "a" * 60 + "!", {}) == 0.0  # too slow to tell: not shown to be clean
+    file.write_text("fine\n(\n")
+    with pytest.raises(InputError, match=r"never\.txt', line 2"):
+        forbidding(file)
+    file.write_text("# nothing\n")
+    with pytest.raises(ConfigError, match="no expression"):
+        forbidding(file)
+    with pytest.raises(ConfigError, match="no file"):
+        forbidding(tmp_path / "absent.txt")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gristlm.evaluate.config import EvaluateConfig
-    from gristlm.evaluate.instructions import ifeval
     from gristlm.evaluate.stage import run
     from gristlm.training.refusal import is_refusal
+    from gristlm.verify.instructions import ifeval
 
 _HOMES = {
     "EvaluateConfig": "gristlm.evaluate.config",
-    "ifeval": "gristlm.evaluate.instructions",
+    "ifeval": "gristlm.verify.instructions",
     "is_refusal": "gristlm.training.refusal",
     "run": "gristlm.evaluate.stage",
 }

@@ -1,7 +1,7 @@
 """Rewards by name, mixed by weight: rules, regular expressions, the user's own functions, a reward model.
 
-A name is one of `verifiers.RULES`, "regex:PATTERN", "reward_model", or "path/to/file.py:function" with a function
-`(prompt, response, row) -> float` or `(prompt, response) -> float`; prompt is the list of messages. A recipe that
+A name is one of `verifiers.RULES`, "regex:PATTERN", "forbidden:FILE" (a list of expressions that must not be found),
+"reward_model", or "path/to/file.py:function" with a function `(prompt, response, row) -> float` or `(prompt, response) -> float`; prompt is the list of messages. A recipe that
 names a file runs that file: only use recipes you trust.
 """
 
@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gristlm.errors import ConfigError, TrainingError
-from gristlm.rlhf.verifiers import RULES, Row, Rule, matching
+from gristlm.rlhf.verifiers import RULES, Row, Rule, forbidding, matching
+from gristlm.verify import answers
 
 if TYPE_CHECKING:
     from gristlm.rlhf.reward_model import RewardModel
@@ -28,6 +29,7 @@ REWARD_MODEL = "reward_model"
 # What an answer of a chat model is judged by where nothing is said.
 DEFAULT_RULES = ("format", "refusal", "length")
 _REGEX = "regex:"
+_FORBIDDEN = "forbidden:"
 
 
 class Rewards:
@@ -47,6 +49,9 @@ class Rewards:
                 else "does not name the 'reward_model' that was given"
             )
             raise ConfigError(f"rlhf.rewards {what}; rewards: {', '.join(weights)}")
+        for name, weight in weights.items():
+            if not math.isfinite(weight):
+                raise ConfigError(f"rlhf.rewards gives {name!r} the weight {weight}; give a finite number")
         self.weights = dict(weights)
         self._reward_model = reward_model
         self._rules = {name: _rule(name) for name in weights if name != REWARD_MODEL}
@@ -82,23 +87,29 @@ class Rewards:
 
 def files(names: Sequence[str]) -> dict[str, Path]:
     """Returns the user's own files among reward names, as inputs of the stage: a run is made from them too."""
-    return {f"reward {name}": Path(name.rpartition(":")[0]) for name in names if _is_own(name)}
+    own = {f"reward {name}": Path(name.rpartition(":")[0]) for name in names if _is_own(name)}
+    lists = {f"reward {name}": Path(name.removeprefix(_FORBIDDEN)) for name in names if name.startswith(_FORBIDDEN)}
+    return own | lists
 
 
 def _is_own(name: str) -> bool:
-    return not name.startswith(_REGEX) and name.rpartition(":")[0].endswith(".py")
+    return not name.startswith((_REGEX, _FORBIDDEN)) and name.rpartition(":")[0].endswith(".py")
 
 
 def _rule(name: str) -> Rule:
+    if name == "math":
+        answers.require_mathematics()
     if name in RULES:
         return RULES[name]
+    if name.startswith(_FORBIDDEN):
+        return forbidding(Path(name.removeprefix(_FORBIDDEN)))
     if name.startswith(_REGEX):
         return matching(name.removeprefix(_REGEX))
     if _is_own(name):
         return _own(name)
     raise ConfigError(
         f"rlhf.rewards: unknown reward {name!r}; allowed: {', '.join([*RULES, REWARD_MODEL])}, 'regex:PATTERN', "
-        "'path/to/file.py:function'"
+        "'forbidden:FILE', 'path/to/file.py:function'"
     )
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from gristlm.errors import InputError
 from gristlm.evaluate import ifeval, is_refusal
-from gristlm.evaluate.instructions import CHECKS
-from gristlm.evaluate.sentences import count_capital_words, count_sentences, split
+from gristlm.verify.instructions import CHECKS
+from gristlm.verify.sentences import count_capital_words, count_sentences, split
 
 ENGLISH = "the quick brown fox jumps over the lazy dog while the other animals are looking at what happens there"
 GERMAN = "Der schnelle braune Fuchs springt über den faulen Hund, während die anderen Tiere zusehen und sich wundern."

@@ -5,7 +5,7 @@ answer may begin or end with an empty paragraph, and so on. Departures:
 
 1. The language of a text is `gristlm.identify_language`'s, not langdetect's, which is random unless seeded; as there,
    text without any letter counts as being in the language asked for.
-2. Sentences are counted without the trained Punkt model; see `gristlm.evaluate.sentences`.
+2. Sentences are counted without the trained Punkt model; see `gristlm.verify.sentences`.
 3. An instruction whose arguments are missing is an error; the published checker draws random ones.
 """
 
@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from gristlm.errors import InputError
-from gristlm.evaluate.sentences import count_capital_words, count_sentences
+from gristlm.verify.sentences import count_capital_words, count_sentences
 
 Check = Callable[[str, "Arguments"], bool]
 JSON_FENCES = ("```json", "```Json", "```JSON", "```")
