@@ -93,7 +93,7 @@ def test_a_row_without_a_reference_is_named(name):
 )
 def test_hostile_answers_score_within_bounds(response):
     more = {"num_tokens": 3, "max_new_tokens": 8, "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
-    for name in RULES:
+    for name in RULES.keys() - {"code"}:  # tests/verify/test_sandbox.py
         low = -1.0 if name.endswith("_penalty") else 0.0
         value = rule(name, response, kind="answer", reference="3", finish_reason="stop", **more)
         assert low <= value <= low + 1.0

@@ -1,8 +1,9 @@
 """Rewards by name, mixed by weight: rules, regular expressions, the user's own functions, a reward model.
 
 A name is one of `verifiers.RULES`, "regex:PATTERN", "forbidden:FILE" (a list of expressions that must not be found),
-"reward_model", or "path/to/file.py:function" with a function `(prompt, response, row) -> float` or `(prompt, response) -> float`; prompt is the list of messages. A recipe that
-names a file runs that file: only use recipes you trust.
+"reward_model", or "path/to/file.py:function" with a function `(prompt, response, row) -> float` or
+`(prompt, response) -> float`; prompt is the list of messages. A recipe that names a file runs that file: only use
+recipes you trust.
 """
 
 from __future__ import annotations

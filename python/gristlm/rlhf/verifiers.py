@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gristlm.errors import ConfigError, InputError
 from gristlm.training.refusal import is_refusal
-from gristlm.verify import answers, patterns, structure
+from gristlm.verify import answers, patterns, sandbox, structure
 from gristlm.verify.instructions import ifeval
 
 Row = Mapping[str, object]
@@ -102,6 +102,21 @@ def json_form(prompt: Sequence[Mapping[str, str]], response: str, row: Row) -> f
     return float(structure.matches_schema(response, schema))
 
 
+def code(prompt: Sequence[Mapping[str, str]], response: str, row: Row) -> float:
+    """Returns 1 if the answer's Python code passes the row's `tests` (Python source), run confined (`verify.sandbox`).
+
+    The code is the answer's first fenced block, or all of it.
+
+    Raises:
+        ConfigError: this machine cannot confine a process; nothing is run then.
+    """
+    tests = row.get("tests")
+    if not isinstance(tests, str) or not tests.strip():
+        has = ", ".join(map(str, row)) or "nothing"
+        raise InputError(f"reward 'code' needs the string 'tests', Python source, in each row; the row has {has}")
+    return float(sandbox.run_tests(sandbox.code_of(response), tests).passed)
+
+
 def repetition_penalty(prompt: Sequence[Mapping[str, str]], response: str, row: Row) -> float:
     """Returns minus the share of an answer's three-word runs that it has said before, -1 to 0."""
     words = response.lower().split()
@@ -175,6 +190,7 @@ RULES: dict[str, Rule] = {
     "math": mathematics,
     "ifeval": instructions,
     "json": json_form,
+    "code": code,
     "repetition_penalty": repetition_penalty,
     "length_penalty": length_penalty,
 }

@@ -33,8 +33,8 @@ def number(text: str) -> Decimal | None:
 def same_mathematics(response: str, reference: str) -> bool:
     r"""Returns whether the last expression of `response` equals that of `reference`, by `math-verify`.
 
-    "0.5", "1/2" and "\\frac{1}{2}" are equal, so are equal sets, intervals and equations. What takes more than three CPU
-    seconds or two GiB, such as `9^{9^{9^9}}`, is not.
+    "0.5", "1/2" and "\\frac{1}{2}" are equal, so are equal sets, intervals and equations. What takes more than three
+    CPU seconds or two GiB, such as `9^{9^{9^9}}`, is not.
 
     Raises:
         MissingExtraError: `math-verify` is not installed (extra `verify`).
