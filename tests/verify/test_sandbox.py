@@ -101,6 +101,7 @@ def test_what_it_cannot_do(attempt: str, tmp_path: Path) -> None:
     assert not Path("/tmp/gristlm-escaped").exists()
 
 
+ANY = {"failed", "time"}
 FORGED = r"""
 import os
 for fd in range(3, 64):
@@ -128,7 +129,7 @@ SMALL = Limits(
         ("import os\nwhile True: os.write(2, b'x' * 1000)", {"output"}),
         ("f = open('big', 'wb')\nwhile True: f.write(bytes(1 << 16))", {"files", "failed"}),
         ("n = 0\nwhile True:\n    open(str(n), 'w').close()\n    n += 1", {"files", "time"}),
-        ("import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(9,)).start()", {"failed", "time"}),
+        ("import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(9,)).start()", ANY),
         ("def f(): f()\nf()", {"failed"}),
         ("import ctypes\nctypes.string_at(0)", {"failed"}),
         (FORGED, {"failed"}),

@@ -24,11 +24,17 @@ def evaluate(
     conversations: Annotated[
         Path | None, typer.Option("--conversations", help="A conversations artifact: its held-out files.")
     ] = None,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option("--suite", metavar="NAME=FILE", help="A benchmark and its file; any number of them."),
+    ] = None,
     config: ConfigFile = None,
     seed: Seed = None,
     num_threads: NumThreads = None,
 ) -> None:
-    """Score checkpoints: bits per byte, held-out answers, form, refusals, preferences, sample outputs.
+    """Score checkpoints: bits per byte, held-out answers, form, refusals, preferences, sample outputs, benchmarks.
+
+    Suites: ifeval, gsm8k, truthfulqa, xstest, choices, cloze; their files are not part of this package.
 
     Settings: --evaluate.…; all of them: gristlm config schema evaluate
     """
@@ -49,5 +55,16 @@ def evaluate(
     extras = {
         name: path for name, path in (("documents", documents), ("conversations", conversations)) if path is not None
     }
-    run(table.model_copy(update={"checkpoints": list(models)}), {**models, **extras}, output)
+    suites = {**(table.suites or {}), **dict(_named(each) for each in suite or ())}
+    run(table.model_copy(update={"checkpoints": list(models), "suites": suites or None}), {**models, **extras}, output)
     wrote(output)
+
+
+def _named(given: str) -> tuple[str, str]:
+    """Returns the name and the file of NAME=FILE."""
+    from gristlm.evaluate.config import SUITES
+
+    name, equals, file = given.partition("=")
+    if not equals or not file or name not in SUITES:
+        raise ConfigError(f"--suite {given!r}: give NAME=FILE with a name of {', '.join(SUITES)}")
+    return name, file

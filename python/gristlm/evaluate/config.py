@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from gristlm.runs.config import StageConfig
 
+SUITES = ("ifeval", "gsm8k", "truthfulqa", "xstest", "choices", "cloze")
 RESERVED = ("conversations", "documents", "summary")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -44,6 +45,12 @@ class EvaluateConfig(StageConfig):
     """Temperature of generated answers; 0 is greedy, so that checkpoints differ by their weights only."""
     num_samples: int = Field(default=6, ge=0)
     """Generated answers kept whole, for reading side by side (prompts)."""
+    suites: dict[str, str] | None = Field(default=None, min_length=1)
+    """Benchmarks to run, each with its file: "ifeval", "gsm8k", "truthfulqa", "xstest", "choices", "cloze"."""
+    max_suite_rows: int | None = Field(default=None, ge=1)
+    """Rows of each benchmark; none means all of them."""
+    suite_max_new_tokens: int = Field(default=256, ge=1)
+    """Length of an answer to a benchmark's prompt, and at most half of the context (tokens)."""
     batch_tokens: int = Field(default=8_192, ge=1)
     """Tokens of one forward pass, padding included (tokens)."""
 
@@ -58,3 +65,11 @@ class EvaluateConfig(StageConfig):
         if len(set(names)) != len(names):
             raise ValueError("two checkpoints have the same name")
         return names
+
+    @field_validator("suites")
+    @classmethod
+    def _suites_are_known(cls, suites: dict[str, str] | None) -> dict[str, str] | None:
+        for name in suites or {}:
+            if name not in SUITES:
+                raise ValueError(f"unknown suite {name!r}; allowed: {', '.join(SUITES)}")
+        return suites

@@ -60,7 +60,7 @@ def answer(
         completions = checkpoint.model.generate(
             ids, max_new_tokens=limit, temperature=config.temperature, stop=sorted(checkpoint.stops), seed=seeds
         )
-    return [_cut(checkpoint, list(row[0].tokens), row[0].finish_reason) for row in completions]
+    return [cut(checkpoint, list(row[0].tokens), row[0].finish_reason) for row in completions]
 
 
 def measure(prompts: Sequence[Prompt], answers: Sequence[Answer]) -> dict[str, object]:
@@ -124,7 +124,8 @@ def overlap(text: str, reference: str) -> float:
     return 2 * shared / (sum(given.values()) + sum(wanted.values())) if shared else 0.0
 
 
-def _cut(checkpoint: Checkpoint, tokens: list[int], finish_reason: str) -> Answer:
+def cut(checkpoint: Checkpoint, tokens: list[int], finish_reason: str) -> Answer:
+    """Returns a completion up to the first token that ends an answer."""
     end = next((place for place, token in enumerate(tokens) if token in checkpoint.stops), None)
     kept = tokens if end is None else tokens[:end]
     return Answer(checkpoint.tokenizer.decode(kept), kept, end is not None or finish_reason != "length")

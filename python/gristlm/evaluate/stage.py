@@ -10,7 +10,7 @@ import torch
 
 from gristlm.errors import ConfigError
 from gristlm.evaluate import checkpoint as checkpoints
-from gristlm.evaluate import conversations, generation, held_out
+from gristlm.evaluate import conversations, generation, held_out, suites
 from gristlm.evaluate.checkpoint import Checkpoint
 from gristlm.evaluate.config import EvaluateConfig
 from gristlm.runs import artifact, progress
@@ -55,6 +55,10 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], output_dir: Path) ->
         raise ConfigError(
             f"evaluate.checkpoints names {absent[0]!r}, which is not among the inputs: {', '.join(inputs) or 'none'}"
         )
+    for name, path in suites.inputs(config).items():
+        if not path.is_file():
+            raise ConfigError(f"evaluate.suites: {name}: there is no file {path}")
+    inputs = {**inputs, **suites.inputs(config)}
     stage = artifact.begin(output_dir, kind="evaluate", config=config, inputs=inputs)
     if stage.manifest is not None:
         return stage.manifest
@@ -70,9 +74,9 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], output_dir: Path) ->
         for name in config.checkpoints:
             file = stage.path / f"{name}.json"
             if not file.is_file():
-                body = _measure(
-                    checkpoints.load(inputs[name], device), documents, inputs.get("conversations"), config, device
-                )
+                loaded = checkpoints.load(inputs[name], device)
+                body = _measure(loaded, documents, inputs.get("conversations"), config, device)
+                body["suites"] = suites.measure(loaded, name, config, stage.path, device)
                 write_json(
                     file, {"name": name} | _baseline_figures(baselines) | (rewards if name == trained else {}) | body
                 )
@@ -139,12 +143,26 @@ def _summary(
         **_baseline_figures(baselines),
         **{name: rewards.get(name) for name in REWARDS},
         "baselines": baselines,
+        "suites": {name: suites_of(body) for name, body in measured.items()},
+        "different_prompts": _different_prompts(measured),
         "checkpoints": {
             name: {headline: _at(body, path) for headline, path in HEADLINES.items()}
             | {"num_parameters": body["num_parameters"]}
             for name, body in measured.items()
         },
     }
+
+
+def _different_prompts(measured: Mapping[str, dict[str, object]]) -> list[str]:
+    """Returns the suites whose prompts were not rendered alike for all checkpoints, so their figures compare badly."""
+    names = dict.fromkeys(suite for body in measured.values() for suite in suites_of(body))
+    return [name for name in names if len({_at(body, f"suites.{name}.prompts") for body in measured.values()}) > 1]
+
+
+def suites_of(body: Mapping[str, object]) -> Mapping[str, object]:
+    """Returns the figures of a checkpoint's suites by name."""
+    found = body.get("suites")
+    return found if isinstance(found, dict) else {}
 
 
 def _baseline_figures(baselines: dict[str, object] | None) -> dict[str, object]:
@@ -173,12 +191,32 @@ def _say(summary: dict[str, object]) -> None:
     for name, body in figures.items():
         parts = [f"{label} {value:.3f}" for label, path in _SAID.items() if isinstance(value := _at(body, path), float)]
         progress.say(f"      {name}: {', '.join(parts) or 'nothing to measure'}")
+        for suite, found in suites_of({"suites": _at(summary, f"suites.{name}")}).items():
+            progress.say(f"        {suite}: {', '.join(_estimates(found))}")
+    if different := summary["different_prompts"]:
+        assert isinstance(different, list)
+        progress.say(
+            f"      {', '.join(different)}: not asked the same, because the checkpoints have different chat formats"
+        )
     if isinstance(unigram := summary["bits_per_byte_unigram"], float) and isinstance(
         zstd := summary["bits_per_byte_zstd"], float
     ):
         progress.say(
             f"      the same held-out documents: byte unigram {unigram:.3f}, zstd -19 {zstd:.3f} bits per byte"
         )
+
+
+def _estimates(found: object) -> list[str]:
+    """Returns a suite's figures in words; says of one whose interval has chance in it that it is no evidence."""
+    said = []
+    for name, estimate in found.items() if isinstance(found, dict) else ():
+        if not isinstance(estimate, dict) or not isinstance(value := estimate.get("value"), float | int):
+            continue
+        low, high, chance = estimate.get("low"), estimate.get("high"), estimate.get("chance")
+        between = "" if low is None else f" ({low:.3f} to {high:.3f})"
+        near = low is not None and high is not None and chance and low <= chance <= high
+        said.append(f"{name} {value:.3f}{between}" + (f", chance is {chance:.3f}" if near else ""))
+    return said
 
 
 _SAID = {

@@ -1,0 +1,127 @@
+"""Rows of a benchmark's file: JSON Lines, a JSON list, or CSV; checked, and the same choice for every checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from gristlm.errors import FormatError
+
+Row = Mapping[str, object]
+T = TypeVar("T")
+_MAX_BYTES = 1 << 30
+
+
+def read(path: Path, make: Callable[[Row], T], *, most: int | None, seed: int) -> list[T]:
+    """Returns `make` of the rows of a file; of more than `most`, those that hashing chooses, in the file's order.
+
+    Args:
+        path: `.csv` with a header, `.json` with a list of objects, anything else JSON Lines.
+        make: makes a row's case; raises ValueError or KeyError where it cannot.
+        most: rows to take; None is all.
+        seed: of the choice.
+
+    Raises:
+        FormatError: the file is not there, not text, has no rows, or a row is not as it should be; names file and row.
+    """
+    rows = _rows(path)
+    made = []
+    for where, row in rows:
+        try:
+            made.append(make(row))
+        except KeyError as error:
+            has = ", ".join(map(str, row)) or "nothing"
+            raise FormatError(f"{where}: {error} is missing; the row has {has}") from None
+        except (ValueError, TypeError) as error:
+            raise FormatError(f"{where}: {error}") from None
+    if most is None or most >= len(made):
+        return made
+    order = sorted(range(len(made)), key=lambda i: hashlib.sha256(f"{seed}\0{rows[i][1]!r}".encode()).digest())
+    return [made[i] for i in sorted(order[:most])]
+
+
+def text(row: Row, key: str) -> str:
+    """Returns a row's string that is not empty.
+
+    Raises:
+        KeyError, ValueError: it is not there or something else.
+    """
+    value = row[key]
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{key!r} must be a text; given {value!r:.80}")
+    return value
+
+
+def texts(row: Row, key: str, least: int = 1) -> list[str]:
+    """Returns a row's list of at least `least` strings.
+
+    Raises:
+        KeyError, ValueError: it is not there or something else.
+    """
+    value = row[key]
+    if not isinstance(value, list) or len(value) < least or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"{key!r} must be a list of at least {least} texts; given {value!r:.80}")
+    return value
+
+
+def messages(row: Row, key: str = "prompt") -> list[dict[str, str]]:
+    """Returns a row's prompt as messages; a text is one message of the user.
+
+    Raises:
+        KeyError, ValueError: it is not there or something else.
+    """
+    value = row[key]
+    if isinstance(value, str) and value.strip():
+        return [{"role": "user", "content": value}]
+    if isinstance(value, list) and value and all(_is_message(each) for each in value):
+        return value
+    raise ValueError(f"{key!r} must be a text or a list of messages; given {value!r:.80}")
+
+
+def _is_message(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(part), str) for part in ("role", "content"))
+
+
+def _rows(path: Path) -> Sequence[tuple[str, Row]]:
+    if not path.is_file():
+        raise FormatError(f"{path}: there is no such file")
+    if path.stat().st_size > _MAX_BYTES:
+        raise FormatError(f"{path} has {path.stat().st_size:,} bytes; a benchmark's file may have {_MAX_BYTES:,}")
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path} is not UTF-8: {error}") from None
+    found: list[tuple[str, object]]
+    if path.suffix == ".csv":
+        try:
+            found = [(f"{path}, row {n}", row) for n, row in enumerate(csv.DictReader(io.StringIO(content)), 1)]
+        except csv.Error as error:
+            raise FormatError(f"{path} is not CSV: {error}") from None
+    elif path.suffix == ".json":
+        whole = _json(content, str(path))
+        if not isinstance(whole, list):
+            raise FormatError(f"{path} must be a list of objects; it is {type(whole).__name__}")
+        found = [(f"{path}, row {n}", row) for n, row in enumerate(whole, 1)]
+    else:
+        lines = [(f"{path}:{n}", line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
+        found = [(where, _json(line, where)) for where, line in lines]
+    if not found:
+        raise FormatError(f"{path} has no rows")
+    rows: list[tuple[str, Row]] = []
+    for where, row in found:
+        if not isinstance(row, dict):
+            raise FormatError(f"{where}: an object is needed; given {row!r:.80}")
+        rows.append((where, row))
+    return rows
+
+
+def _json(content: str, where: str) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{where}: not JSON: {error}") from None
