@@ -81,3 +81,26 @@ def test_the_users_module_stays_out_of_sys_modules(tmp_path):
     before = set(sys.modules)
     Rewards({f"{own}:score": 1.0})
     assert set(sys.modules) == before
+
+
+def test_a_judge_is_a_reward_like_any_other():
+    class Fair:
+        def score(self, prompts, responses):
+            return np.array([len(response) / 10 for response in responses])
+
+        def counts(self):
+            return {"calls": 2.0}
+
+    mixture = Rewards({"judge": 2.0, "regex:a": 1.0}, judge=Fair())
+    scores = mixture.score(PROMPTS, ["abcde", "xy"], ROWS)
+    assert scores["judge"].tolist() == [0.5, 0.2]
+    assert mixture.total(scores).tolist() == [2.0, 0.4]
+    assert mixture.counts() == {"judge/calls": 2.0}
+    with pytest.raises(ConfigError, match=r"no table rlhf\.judge"):
+        Rewards({"judge": 1.0})
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf])
+def test_a_weight_is_a_finite_number(weight):
+    with pytest.raises(ConfigError, match="finite"):
+        Rewards({"regex:a": weight})

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from gristlm.runs.config import StageConfig
+from gristlm.verify.judge import JudgeConfig
 
 
 class RewardConfig(StageConfig):
@@ -53,8 +54,11 @@ class RLHFConfig(StageConfig):
     ] = "grpo"
     """The policy loss and its advantages; the table in `gristlm.rlhf.losses` has the papers."""
     rewards: dict[str, float] | None = Field(default=None, min_length=1)
-    """Name to weight: "format", "refusal", "length", "exact", "numeric", "overlap", "reward_model", "regex:PATTERN",
+    """Name to weight: "format", "refusal", "length", "exact", "numeric", "overlap", "math", "ifeval", "json", "code",
+    "repetition_penalty", "length_penalty", "reward_model", "judge", "regex:PATTERN", "forbidden:FILE",
     "path/to/file.py:function"; none means format, refusal, length and, if one is given, the reward model, 1 each."""
+    judge: JudgeConfig | None = None
+    """The server that the reward "judge" asks."""
     steps: int = Field(default=25, ge=0)
     """Rounds of sampling and learning."""
     prompts_per_step: int = Field(default=8, ge=1)

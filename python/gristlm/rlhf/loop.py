@@ -39,6 +39,7 @@ from gristlm.tokenize import Tokenizer
 from gristlm.training import checkpoint, device, memory
 from gristlm.training.chat_prompt import load_template
 from gristlm.training.metrics import MetricsLog
+from gristlm.verify.judge import Judge
 
 _MEASURED = ("reward", "reward_greedy", "criterion", "criterion_greedy", "second_reward")
 
@@ -102,13 +103,14 @@ class _Run:
             max_new_tokens=config.max_new_tokens,
             temperature=config.temperature,
         )
+        asked = None if config.judge is None else Judge(config.judge, stage.path)
         second, judge = _second_weights(config, inputs), judges.get("second_reward_model")
         self.scorer = Scorer(
             config,
             self.sampler,
             self.reference,
-            Rewards(_weights(config, inputs), judges.get("reward_model")),
-            None if second is None else Rewards(second, judge),
+            Rewards(_weights(config, inputs), judges.get("reward_model"), asked),
+            None if second is None else Rewards(second, judge, asked),
             stage.path / FAILED,
         )
         self.engine = connect(config, self.start, self.policy.output_weight.shape[0])
@@ -141,7 +143,7 @@ class _Run:
                 started = time.perf_counter()
                 scored = self._rollouts(step, kl_coef)
                 sampled = time.perf_counter()
-                found = figures(scored)
+                found = figures(scored) | self.scorer.counts()
                 stopped = guard.after_sampling(found)
                 if stopped:
                     break

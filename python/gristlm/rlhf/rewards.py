@@ -1,9 +1,9 @@
-"""Rewards by name, mixed by weight: rules, regular expressions, the user's own functions, a reward model.
+"""Rewards by name, mixed by weight: rules, regular expressions, the user's own functions, a reward model, a judge.
 
 A name is one of `verifiers.RULES`, "regex:PATTERN", "forbidden:FILE" (a list of expressions that must not be found),
-"reward_model", or "path/to/file.py:function" with a function `(prompt, response, row) -> float` or
-`(prompt, response) -> float`; prompt is the list of messages. A recipe that names a file runs that file: only use
-recipes you trust.
+"reward_model", "judge" (a server, see `gristlm.verify.judge`), or "path/to/file.py:function" with a function
+`(prompt, response, row) -> float` or `(prompt, response) -> float`; prompt is the list of messages. A recipe that
+names a file runs that file: only use recipes you trust.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from gristlm.verify import answers
 
 if TYPE_CHECKING:
     from gristlm.rlhf.reward_model import RewardModel
+    from gristlm.verify.judge import Judge
 
 REWARD_MODEL = "reward_model"
+JUDGE = "judge"
 # What an answer of a chat model is judged by where nothing is said.
 DEFAULT_RULES = ("format", "refusal", "length")
 _REGEX = "regex:"
@@ -36,7 +38,9 @@ _FORBIDDEN = "forbidden:"
 class Rewards:
     """The weighted mixture of a run's rewards."""
 
-    def __init__(self, weights: Mapping[str, float], reward_model: RewardModel | None = None) -> None:
+    def __init__(
+        self, weights: Mapping[str, float], reward_model: RewardModel | None = None, judge: Judge | None = None
+    ) -> None:
         """Loads every reward.
 
         Raises:
@@ -53,9 +57,12 @@ class Rewards:
         for name, weight in weights.items():
             if not math.isfinite(weight):
                 raise ConfigError(f"rlhf.rewards gives {name!r} the weight {weight}; give a finite number")
+        if JUDGE in weights and judge is None:
+            raise ConfigError("rlhf.rewards names 'judge' but there is no table rlhf.judge with its endpoint and model")
         self.weights = dict(weights)
+        self._judge = judge
         self._reward_model = reward_model
-        self._rules = {name: _rule(name) for name in weights if name != REWARD_MODEL}
+        self._rules = {name: _rule(name) for name in weights if name not in (REWARD_MODEL, JUDGE)}
 
     def score(
         self, prompts: Sequence[Sequence[Mapping[str, str]]], responses: Sequence[str], rows: Sequence[Row]
@@ -70,6 +77,9 @@ class Rewards:
             rule = self._rules.get(name)
             if rule is not None:
                 values = [_call(name, rule, *each) for each in zip(prompts, responses, rows, strict=True)]
+            elif name == JUDGE:
+                assert self._judge is not None
+                values = self._judge.score(prompts, responses).tolist()
             else:
                 assert self._reward_model is not None
                 values = [float(value) for value in self._reward_model.score(prompts, responses)]
@@ -80,6 +90,12 @@ class Rewards:
                     )
             scores[name] = np.array(values, dtype=np.float64)
         return scores
+
+    def counts(self) -> dict[str, float]:
+        """Returns what the judge was asked so far, as `judge/NAME`; nothing without one."""
+        if self._judge is None:
+            return {}
+        return {f"judge/{name}": value for name, value in self._judge.counts().items()}
 
     def total(self, scores: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """Returns the weighted sum of `score`'s result, float64[N]."""
@@ -109,7 +125,7 @@ def _rule(name: str) -> Rule:
     if _is_own(name):
         return _own(name)
     raise ConfigError(
-        f"rlhf.rewards: unknown reward {name!r}; allowed: {', '.join([*RULES, REWARD_MODEL])}, 'regex:PATTERN', "
+        f"rlhf.rewards: unknown reward {name!r}; allowed: {', '.join([*RULES, REWARD_MODEL, JUDGE])}, 'regex:PATTERN', "
         "'forbidden:FILE', 'path/to/file.py:function'"
     )
 

@@ -52,6 +52,10 @@ class Scorer:
         """Whether there is a reward that is measured and not learned from."""
         return self._second is not None
 
+    def counts(self) -> dict[str, float]:
+        """Returns what the rewards have used up so far, for the log."""
+        return self._rewards.counts()
+
     def score(self, rollouts: list[Rollout], kl_coef: float) -> Scored:
         """Returns the answers with their rewards and their divergence from the reference."""
         config = self._config
