@@ -13,8 +13,8 @@ from gristlm import evaluate
 from gristlm.errors import ConfigError, FormatError
 from gristlm.evaluate import EvaluateConfig, suites
 from gristlm.evaluate import checkpoint as checkpoints
-from gristlm.evaluate.calibration import calibration
 from gristlm.evaluate.generation import Answer
+from gristlm.verify.calibration import calibration
 
 if TYPE_CHECKING:
     from conftest import Prepared

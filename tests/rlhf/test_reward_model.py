@@ -12,7 +12,7 @@ import torch
 import gristlm as gl
 from gristlm.errors import ConfigError, DamagedArtifactError, FormatError, InputError, MissingArtifactError
 from gristlm.rlhf import RewardConfig, RewardModel
-from gristlm.rlhf.reward_training import wilson_interval
+from gristlm.rlhf.reward_measures import wilson_interval
 from gristlm.runs import artifact
 
 SMALL = {
@@ -169,3 +169,44 @@ def test_a_value_head_of_another_network_is_damage(checkpoint, tmp_path):
     (tmp_path / "value_head.safetensors").write_bytes(b"not safetensors")
     with pytest.raises(DamagedArtifactError, match="value_head"):
         RewardModel.from_pretrained(tmp_path)
+
+
+def test_an_ensemble_is_the_mean_of_its_members_less_its_pessimism(checkpoint, pairs, tmp_path):
+    inputs = {"checkpoint": checkpoint, **pairs}
+    settings = RewardConfig(**{**SMALL, "epochs": 2}, ensemble=3, pessimism=0.5)
+    manifest = gl.rlhf.train_reward(settings, inputs, tmp_path / "three")
+    assert len(manifest.counts["members_accuracy"]) == 3
+    assert manifest.counts["spread"] > 0
+    model = RewardModel.from_pretrained(tmp_path / "three" / "final")
+    assert len(model.members) == 3
+    sequences = [model.encode([{"role": "user", "content": "Say 7"}, {"role": "assistant", "content": "item 7."}])]
+    members = model.score_members(sequences)
+    assert members.shape == (3, 1)
+    assert len({float(each) for each in members[:, 0]}) == 3
+    np.testing.assert_allclose(model.score_ids(sequences), members.mean(axis=0) - 0.5 * members.std(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(model.score(["Say 7"], ["item 7."]), model.score_ids(sequences))
+    artifact.verify(tmp_path / "three" / "final")
+    again = gl.rlhf.train_reward(settings, inputs, tmp_path / "again")
+    assert {name: file for name, file in again.files.items() if name.endswith("safetensors")} == {
+        name: file for name, file in manifest.files.items() if name.endswith("safetensors")
+    }
+    (tmp_path / "three" / "final" / "ensemble.json").write_text('{"members": "many"}')
+    with pytest.raises(DamagedArtifactError, match=r"ensemble\.json"):
+        RewardModel.from_pretrained(tmp_path / "three" / "final")
+
+
+def test_calibration_and_length_bias_of_a_model_that_likes_length(checkpoint, monkeypatch):
+    from gristlm.rlhf.data import Pair
+    from gristlm.rlhf.reward_measures import measure
+
+    def said(text):
+        return [{"role": "user", "content": "Say"}, {"role": "assistant", "content": text}]
+
+    model = RewardModel.from_checkpoint(checkpoint)
+    monkeypatch.setattr(model, "_score_alone", lambda rows: np.array([len(row) for row in rows], dtype=np.float32))
+    good = [Pair(said("a b c d"), said("a"), 0.0)] * 3
+    found = measure(model, [*good, Pair(said("a"), said("a b c d"), 0.0)], 64)
+    assert found["accuracy"] == 0.75
+    assert (found["longer_preferred"], found["longer_chosen"]) == (1.0, 0.75)
+    assert found["length_correlation"] == pytest.approx(1.0)
+    assert found["calibration"]["ece"] > 0.2  # sure of all, right in three of four

@@ -104,3 +104,44 @@ def test_a_judge_is_a_reward_like_any_other():
 def test_a_weight_is_a_finite_number(weight):
     with pytest.raises(ConfigError, match="finite"):
         Rewards({"regex:a": weight})
+
+
+def test_a_reward_of_the_wrong_length_is_named():
+    class Short:
+        def score(self, prompts, responses):
+            return np.zeros(1, dtype=np.float32)
+
+    with pytest.raises(TrainingError, match="'reward_model' gave 1 numbers for 2 answers"):
+        Rewards({"reward_model": 1.0}, Short()).score(PROMPTS, ["a", "b"], ROWS)
+
+
+def test_a_reward_that_hangs_is_ended_and_named(tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text("import time\ndef slow(prompt, response):\n    time.sleep(600)\n")
+    with pytest.raises(TrainingError, match=r"own\.py:slow' on 2 answers took more than max_reward_seconds = 0\.2"):
+        Rewards({f"{own}:slow": 1.0}, max_seconds=0.2).score(PROMPTS, ["a", "b"], ROWS)
+    assert Rewards({"regex:a": 1.0}, max_seconds=100).score(PROMPTS, ["a", "b"], ROWS)["regex:a"].tolist() == [1, 0]
+
+
+def test_a_constant_reward_is_warned_of_once_for_each_spell(capsys):
+    from gristlm.rlhf.reward_watch import PATIENCE, ConstantWatch
+    from gristlm.runs import progress
+
+    progress.enable()
+    watch = ConstantWatch()
+    same, other = {"a": np.ones(4), "b": np.arange(4.0)}, {"a": np.arange(4.0), "b": np.arange(4.0)}
+    seen = [watch.look(step) for step in [*[same] * (PATIENCE + 3), other, *[same] * PATIENCE]]
+    progress.enable(False)
+    assert [step for step, names in enumerate(seen) if names] == [PATIENCE - 1, 2 * PATIENCE + 3]
+    assert capsys.readouterr().err.count("WARNING: reward 'a' was 1 for every answer of 5 steps") == 2
+
+
+def test_a_harm_model_is_a_reward(tmp_path):
+    from gristlm.verify.harm import HarmModel
+
+    bad, good = ["I will hurt you", "kill them all"] * 5, ["what a nice day", "tea and cake"] * 5
+    HarmModel.train(bad + good, [True] * 10 + [False] * 10).save(tmp_path / "harm.npz")
+    name = f"harmless:{tmp_path / 'harm.npz'}"
+    scores = Rewards({name: 1.0}).score(PROMPTS, ["I will kill you", "a nice cake"], ROWS)[name]
+    assert scores[0] < 0.5 < scores[1]
+    assert rewards.files([name]) == {f"reward {name}": tmp_path / "harm.npz"}

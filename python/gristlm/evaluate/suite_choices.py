@@ -13,10 +13,10 @@ import torch
 
 from gristlm.evaluate import asking, intervals
 from gristlm.evaluate.asking import Measured, ids_of
-from gristlm.evaluate.calibration import calibration
 from gristlm.evaluate.checkpoint import Checkpoint
 from gristlm.evaluate.config import EvaluateConfig
 from gristlm.evaluate.rows import Row, read, text, texts
+from gristlm.verify.calibration import calibration
 
 GAP = "____"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

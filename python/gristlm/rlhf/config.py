@@ -35,6 +35,11 @@ class RewardConfig(StageConfig):
     """Least difference of rewards to reach, added to a pair's own `margin` (Touvron et al. 2023, Llama 2, eq. 2)."""
     center_coef: float = Field(default=0.01, ge=0)
     """Weight of (chosen + rejected reward)², which keeps rewards centred on zero (Eisenstein et al. 2023, eq. 8)."""
+    ensemble: int = Field(default=1, ge=1, le=16)
+    """Reward models to train from the checkpoint, each on pairs drawn anew with replacement; their mean is the reward
+    (Coste et al. 2023)."""
+    pessimism: float = Field(default=0.0, ge=0)
+    """Standard deviations between the members that are taken off their mean."""
     max_heldout_pairs: int = Field(default=512, ge=1)
     """Held-out pairs to measure accuracy on."""
     checkpoint_every: int = Field(default=100, ge=1)
@@ -56,7 +61,11 @@ class RLHFConfig(StageConfig):
     rewards: dict[str, float] | None = Field(default=None, min_length=1)
     """Name to weight: "format", "refusal", "length", "exact", "numeric", "overlap", "math", "ifeval", "json", "code",
     "repetition_penalty", "length_penalty", "reward_model", "judge", "regex:PATTERN", "forbidden:FILE",
-    "path/to/file.py:function"; none means format, refusal, length and, if one is given, the reward model, 1 each."""
+    "harmless:FILE", "path/to/file.py:function"; none means format, refusal, length and, if one is given, the reward
+    model, 1 each."""
+    max_reward_seconds: float | None = Field(default=600.0, gt=0)
+    """Longest that one reward may take for a step's answers before the run ends, the answers saved; none is for ever
+    (seconds)."""
     judge: JudgeConfig | None = None
     """The server that the reward "judge" asks."""
     steps: int = Field(default=25, ge=0)

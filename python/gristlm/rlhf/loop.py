@@ -28,6 +28,7 @@ from gristlm.rlhf.guards import Guard, controlled
 from gristlm.rlhf.learners import GroupLearner, Learner, PPOLearner
 from gristlm.rlhf.prompts import PromptSets
 from gristlm.rlhf.reward_model import RewardModel
+from gristlm.rlhf.reward_watch import ConstantWatch
 from gristlm.rlhf.rewards import DEFAULT_RULES, REWARD_MODEL, Rewards
 from gristlm.rlhf.rewards import files as reward_files
 from gristlm.rlhf.rollouts import Rollout, Sampler, Scored
@@ -109,8 +110,8 @@ class _Run:
             config,
             self.sampler,
             self.reference,
-            Rewards(_weights(config, inputs), judges.get("reward_model"), asked),
-            None if second is None else Rewards(second, judge, asked),
+            Rewards(_weights(config, inputs), judges.get("reward_model"), asked, max_seconds=config.max_reward_seconds),
+            None if second is None else Rewards(second, judge, asked, max_seconds=config.max_reward_seconds),
             stage.path / FAILED,
         )
         self.engine = connect(config, self.start, self.policy.output_weight.shape[0])
@@ -123,7 +124,7 @@ class _Run:
         config, path = self.config, self.stage.path
         before = self._measure(self.reference, path / "heldout_before.parquet", 0)
         learner = self._learner(before)
-        guard = Guard(config)
+        guard, watch = Guard(config), ConstantWatch()
         done, tokens, kl_coef = 0, 0, config.kl_coef
         latest = checkpoint.latest(path)
         if latest is not None:
@@ -144,6 +145,7 @@ class _Run:
                 scored = self._rollouts(step, kl_coef)
                 sampled = time.perf_counter()
                 found = figures(scored) | self.scorer.counts()
+                watch.look(scored.rewards)
                 stopped = guard.after_sampling(found)
                 if stopped:
                     break

@@ -1,15 +1,17 @@
 """A reward model: a checkpoint's network with one number read off the last token of a conversation.
 
-On disk it is a checkpoint directory (transformers loads its network) with `value_head.safetensors` beside it.
+On disk it is a checkpoint directory (transformers loads its network) with `value_head.safetensors` beside it. An
+ensemble has `ensemble.json` and its further members in `member-2/`, `member-3/`, …
 
 Shapes: N conversations, T tokens, D model width. Padding is on the right, where causal attention never sees it.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -20,11 +22,14 @@ from torch import nn
 
 from gristlm.errors import DamagedArtifactError, InputError, MissingArtifactError
 from gristlm.model import Model
+from gristlm.runs.files import write_json
 from gristlm.tokenize import Tokenizer
 from gristlm.training.chat_prompt import ChatTemplate, encode_conversation, load_template
 
 VALUE_HEAD = "value_head.safetensors"
+ENSEMBLE = "ensemble.json"
 _SCORE_BATCH = 32
+_Float = TypeVar("_Float", np.float32, np.float64)
 
 
 class RewardModel(nn.Module):
@@ -40,6 +45,17 @@ class RewardModel(nn.Module):
         self.tokenizer = tokenizer
         self.template = template
         self.config = trunk.config
+        self.pessimism = 0.0
+        self._members: list[RewardModel] = []
+
+    def join(self, members: Sequence[RewardModel], pessimism: float = 0.0) -> None:
+        """Makes this the first of an ensemble: `score` is the mean of all, less `pessimism` standard deviations."""
+        self._members, self.pessimism = list(members), pessimism
+
+    @property
+    def members(self) -> list[RewardModel]:
+        """The models of the ensemble, this one first; itself alone where there is none."""
+        return [self, *self._members]
 
     @classmethod
     def from_checkpoint(cls, path: Path, *, device: torch.device | str = "cpu") -> Self:
@@ -63,11 +79,30 @@ class RewardModel(nn.Module):
                 f"{path} is no reward model: it has no {VALUE_HEAD}; give the final/ of a reward stage"
             )
         model = cls.from_checkpoint(path, device=device)
-        try:
-            model.value_head.load_state_dict(load_file(file))
-        except (RuntimeError, SafetensorError) as error:
-            raise DamagedArtifactError(f"{file} does not fit the network beside it: {error}") from error
+        model._load_head(file)
+        if (path / ENSEMBLE).is_file():
+            model._load_members(path, device)
         return model.eval()
+
+    def _load_head(self, file: Path) -> None:
+        try:
+            self.value_head.load_state_dict(load_file(file))
+        except (RuntimeError, SafetensorError, FileNotFoundError) as error:
+            raise DamagedArtifactError(f"{file} does not fit the network beside it: {error}") from error
+
+    def _load_members(self, path: Path, device: torch.device | str) -> None:
+        try:
+            body = json.loads((path / ENSEMBLE).read_bytes())
+            count, pessimism = int(body["members"]), float(body["pessimism"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedArtifactError(f"{path / ENSEMBLE} is damaged: {error!r}") from error
+        members = []
+        for number in range(2, count + 1):
+            folder = path / f"member-{number}"
+            member = type(self)(Model.from_pretrained(folder, device=device), self.tokenizer, self.template)
+            member._load_head(folder / VALUE_HEAD)
+            members.append(member.eval())
+        self.join(members, pessimism)
 
     def save_pretrained(self, path: Path) -> None:
         """Writes the network and the value head under directory `path` (the tokenizer is the caller's to copy)."""
@@ -76,6 +111,12 @@ class RewardModel(nn.Module):
             {name: tensor.detach().contiguous().cpu() for name, tensor in self.value_head.state_dict().items()},
             path / VALUE_HEAD,
         )
+        for number, member in enumerate(self._members, 2):
+            folder = path / f"member-{number}"
+            folder.mkdir(exist_ok=True)
+            member.save_pretrained(folder)
+        if self._members:
+            write_json(path / ENSEMBLE, {"members": len(self.members), "pessimism": self.pessimism})
 
     def forward(self, input_ids_NT: torch.Tensor, lengths_N: torch.Tensor) -> torch.Tensor:
         """Returns the rewards, float32 [N], read at the last of `lengths_N` tokens of each row."""
@@ -132,7 +173,24 @@ class RewardModel(nn.Module):
 
     @torch.no_grad()
     def score_ids(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Returns the reward of each encoded conversation, float32[N]; those of like lengths are computed together."""
+        """Returns the reward of each encoded conversation, float32[N]; of an ensemble the mean, less its pessimism."""
+        return self.combined(self.score_members(sequences))
+
+    def combined(self, scores_KN: NDArray[_Float]) -> NDArray[_Float]:
+        """Returns the ensemble's reward from its members', shape [N]."""
+        whole: NDArray[_Float] = scores_KN[0]
+        if len(scores_KN) == 1:
+            return whole
+        whole = scores_KN.mean(axis=0) - scores_KN.dtype.type(self.pessimism) * scores_KN.std(axis=0)
+        return whole
+
+    def score_members(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Returns what each member gives each encoded conversation, float32 [K, N]."""
+        return np.stack([member._score_alone(sequences) for member in self.members])
+
+    @torch.no_grad()
+    def _score_alone(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Returns this network's rewards, float32[N]; conversations of like lengths are computed together."""
         scores = np.empty(len(sequences), dtype=np.float32)
         by_length = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
         for start in range(0, len(by_length), _SCORE_BATCH):

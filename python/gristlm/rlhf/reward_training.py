@@ -18,6 +18,7 @@ from torch.nn.functional import logsigmoid
 from gristlm.errors import ConfigError, TrainingError
 from gristlm.rlhf.config import RewardConfig
 from gristlm.rlhf.data import Pair, read_pairs
+from gristlm.rlhf.reward_measures import measure
 from gristlm.rlhf.reward_model import RewardModel
 from gristlm.runs import artifact, progress
 from gristlm.runs.artifact import Manifest, Stage
@@ -25,7 +26,6 @@ from gristlm.training import checkpoint, device, memory, optimizer, schedule
 from gristlm.training.metrics import MetricsLog
 
 _FINAL_FRACTION = 0.1
-_Z95 = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
 EncodedPair = tuple[list[int], list[int], float]
 
 
@@ -61,29 +61,76 @@ def _train(config: RewardConfig, inputs: Mapping[str, Path], stage: Stage) -> Ma
     where = device.pick(config.num_threads)
     if artifact.is_complete(start):
         artifact.verify(start)
-    model = RewardModel.from_checkpoint(start, device=where)
-    limit = min(config.max_seq_len or model.config.max_seq_len, model.config.max_seq_len)
-    pairs, dropped = _encoded(model, _some(read_pairs(inputs["data"]), config.max_pairs, config.seed), limit)
+    pairs = _some(read_pairs(inputs["data"]), config.max_pairs, config.seed)
+    models, dropped = [], 0
+    for member in range(1, config.ensemble + 1):
+        model = RewardModel.from_checkpoint(start, device=where)
+        dropped = _fit(model, _drawn(pairs, config, member), config, inputs, _folder(stage.path, member), member)
+        models.append(model)
+    model = models[0]
+    model.join(models[1:], config.pessimism)
+    steps = _steps(len(pairs) - dropped if config.ensemble == 1 else len(pairs), config)
+    counts: dict[str, object] = {"pairs": len(pairs) - dropped, "dropped_pairs": dropped, "steps": steps}
+    if "heldout_data" in inputs:
+        heldout = _some(read_pairs(inputs["heldout_data"]), config.max_heldout_pairs, config.seed)
+        counts |= measure(model, heldout, _limit(model, config))
+        progress.say(
+            f"  reward model: {counts['accuracy']:.1%} of {counts['heldout_pairs']} held-out pairs in the right order "
+            f"(95 % interval {counts['accuracy_low']:.1%} to {counts['accuracy_high']:.1%})"
+        )
+    checkpoint.write_final(stage.path, model, tokenizer_dir=start)
+    return stage.finish(counts=counts)
+
+
+def _folder(stage: Path, member: int) -> Path:
+    return stage if member == 1 else stage / f"member-{member}"
+
+
+def _limit(model: RewardModel, config: RewardConfig) -> int:
+    return min(config.max_seq_len or model.config.max_seq_len, model.config.max_seq_len)
+
+
+def _steps(pairs: int, config: RewardConfig) -> int:
+    return math.ceil(pairs / config.global_batch_size) * config.epochs
+
+
+def _drawn(pairs: list[Pair], config: RewardConfig, member: int) -> list[Pair]:
+    """Returns a member's pairs: all where it is alone, else as many drawn with replacement (Breiman 1996)."""
+    if config.ensemble == 1:
+        return pairs
+    places = np.random.default_rng((config.seed, member)).integers(len(pairs), size=len(pairs))
+    return [pairs[i] for i in places]
+
+
+def _fit(
+    model: RewardModel, given: list[Pair], config: RewardConfig, inputs: Mapping[str, Path], folder: Path, member: int
+) -> int:
+    """Trains one model, its checkpoints and metrics in `folder`; returns how many pairs were too long."""
+    limit = _limit(model, config)
+    pairs, dropped = _encoded(model, given, limit)
     if not pairs:
         raise ConfigError(
             f"{inputs['data']}: none of its {dropped} pairs fits into {limit} tokens; raise reward.max_seq_len"
         )
+    folder.mkdir(exist_ok=True)
     steps_per_epoch = math.ceil(len(pairs) / config.global_batch_size)
-    steps = steps_per_epoch * config.epochs
+    steps = _steps(len(pairs), config)
     trainer = optimizer.build(model, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
-    latest = checkpoint.latest(stage.path)
+    latest = checkpoint.latest(folder)
     done = 0
     if latest is not None:
         checkpoint.restore(latest, model, trainer)
         done = checkpoint.step_of(latest)
-    log = MetricsLog(stage.path)
+    log = MetricsLog(folder)
     log.truncate(done)
-    with progress.bar("reward model", steps) as bar:
+    name = "reward model" if config.ensemble == 1 else f"reward model {member} of {config.ensemble}"
+    with progress.bar(name, steps) as bar:
         bar.update(done)
         for step in range(done + 1, steps + 1):
             started = time.perf_counter()
             epoch, place = divmod(step - 1, steps_per_epoch)
-            order = np.random.default_rng((config.seed, epoch)).permutation(len(pairs))
+            key = (config.seed, epoch) if member == 1 else (config.seed, epoch, member)
+            order = np.random.default_rng(key).permutation(len(pairs))
             batch = [pairs[i] for i in order[place * config.global_batch_size :][: config.global_batch_size]]
             loss, accuracy = _accumulate(model, batch, config)
             rate = schedule.learning_rate(
@@ -107,19 +154,15 @@ def _train(config: RewardConfig, inputs: Mapping[str, Path], stage: Stage) -> Ma
             bar.update(step, loss=loss, accuracy=accuracy)
             if step % config.checkpoint_every == 0 or step == steps:
                 checkpoint.save(
-                    stage.path, step, model, trainer, tokenizer_dir=start, state={}, keep_last=config.keep_last
+                    folder,
+                    step,
+                    model,
+                    trainer,
+                    tokenizer_dir=inputs["checkpoint"],
+                    state={},
+                    keep_last=config.keep_last,
                 )
-    counts: dict[str, object] = {"pairs": len(pairs), "dropped_pairs": dropped, "steps": steps}
-    if "heldout_data" in inputs:
-        counts |= _measure(
-            model, _some(read_pairs(inputs["heldout_data"]), config.max_heldout_pairs, config.seed), limit
-        )
-        progress.say(
-            f"  reward model: {counts['accuracy']:.1%} of {counts['heldout_pairs']} held-out pairs in the right order "
-            f"(95 % interval {counts['accuracy_low']:.1%} to {counts['accuracy_high']:.1%})"
-        )
-    checkpoint.write_final(stage.path, model, tokenizer_dir=start)
-    return stage.finish(counts=counts)
+    return dropped
 
 
 def _some(pairs: list[Pair], count: int | None, seed: int) -> list[Pair]:
@@ -151,37 +194,3 @@ def _accumulate(model: RewardModel, batch: Sequence[EncodedPair], config: Reward
         loss_sum += loss.item()
         right += int((chosen > rejected).sum())
     return loss_sum, right / len(batch)
-
-
-@torch.no_grad()
-def _measure(model: RewardModel, pairs: Sequence[Pair], limit: int) -> dict[str, object]:
-    model.eval()
-    encoded, dropped = _encoded(model, pairs, limit)
-    if not encoded:
-        raise ConfigError(
-            f"heldout_data: none of its {dropped} pairs fits into {limit} tokens; raise reward.max_seq_len"
-        )
-    sequences = [ids for pair in encoded for ids in pair[:2]]
-    rewards = model.score_ids(sequences).astype(np.float64).reshape(-1, 2)
-    differences = rewards[:, 0] - rewards[:, 1]
-    right, count = int((differences > 0).sum()), len(encoded)
-    low, high = wilson_interval(right, count)
-    lengths = np.array([len(chosen) - len(rejected) for chosen, rejected, _ in encoded])
-    return {
-        "heldout_pairs": count,
-        "accuracy": right / count,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "mean_difference": float(differences.mean()),
-        "longer_preferred": float((differences * lengths > 0).sum() / max(1, (lengths != 0).sum())),
-        "longer_chosen": float((lengths > 0).sum() / max(1, (lengths != 0).sum())),
-    }
-
-
-def wilson_interval(right: int, count: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a share of which `right` of `count` were seen (Wilson 1927)."""
-    share = right / count
-    scale = 1 + _Z95**2 / count
-    middle = (share + _Z95**2 / (2 * count)) / scale
-    half = _Z95 * math.sqrt(share * (1 - share) / count + _Z95**2 / (4 * count**2)) / scale
-    return max(0.0, middle - half), min(1.0, middle + half)

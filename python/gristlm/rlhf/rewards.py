@@ -1,7 +1,8 @@
 """Rewards by name, mixed by weight: rules, regular expressions, the user's own functions, a reward model, a judge.
 
 A name is one of `verifiers.RULES`, "regex:PATTERN", "forbidden:FILE" (a list of expressions that must not be found),
-"reward_model", "judge" (a server, see `gristlm.verify.judge`), or "path/to/file.py:function" with a function
+"harmless:FILE" (1 less the probability of harm, by a saved `gristlm.verify.harm.HarmModel`), "reward_model", "judge"
+(a server, see `gristlm.verify.judge`), or "path/to/file.py:function" with a function
 `(prompt, response, row) -> float` or `(prompt, response) -> float`; prompt is the list of messages. A recipe that
 names a file runs that file: only use recipes you trust.
 """
@@ -20,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gristlm.errors import ConfigError, TrainingError
-from gristlm.rlhf.verifiers import RULES, Row, Rule, forbidding, matching
+from gristlm.rlhf.reward_watch import time_limit
+from gristlm.rlhf.verifiers import RULES, Row, Rule, forbidding, harmless, matching
 from gristlm.verify import answers
 
 if TYPE_CHECKING:
@@ -33,15 +35,22 @@ JUDGE = "judge"
 DEFAULT_RULES = ("format", "refusal", "length")
 _REGEX = "regex:"
 _FORBIDDEN = "forbidden:"
+_HARMLESS = "harmless:"
+_OF_FILES = (_FORBIDDEN, _HARMLESS)
 
 
 class Rewards:
     """The weighted mixture of a run's rewards."""
 
     def __init__(
-        self, weights: Mapping[str, float], reward_model: RewardModel | None = None, judge: Judge | None = None
+        self,
+        weights: Mapping[str, float],
+        reward_model: RewardModel | None = None,
+        judge: Judge | None = None,
+        *,
+        max_seconds: float | None = None,
     ) -> None:
-        """Loads every reward.
+        """Loads every reward; scoring a batch with one of them may take `max_seconds`.
 
         Raises:
             ConfigError: a name is unknown, a file or function is not there, or "reward_model" is named without one
@@ -60,7 +69,7 @@ class Rewards:
         if JUDGE in weights and judge is None:
             raise ConfigError("rlhf.rewards names 'judge' but there is no table rlhf.judge with its endpoint and model")
         self.weights = dict(weights)
-        self._judge = judge
+        self._judge, self._max_seconds = judge, max_seconds
         self._reward_model = reward_model
         self._rules = {name: _rule(name) for name in weights if name not in (REWARD_MODEL, JUDGE)}
 
@@ -70,26 +79,35 @@ class Rewards:
         """Returns each reward alone, unweighted, float64[N] by name.
 
         Raises:
-            TrainingError: a reward raised, or gave NaN, infinity or no number; names the reward and the prompt.
+            TrainingError: a reward raised, took over `max_seconds` for the batch, gave not one number for each answer,
+                or gave NaN, infinity or no number; names the reward and, where one is to blame, the prompt.
         """
         scores = {}
         for name in self.weights:
-            rule = self._rules.get(name)
-            if rule is not None:
-                values = [_call(name, rule, *each) for each in zip(prompts, responses, rows, strict=True)]
-            elif name == JUDGE:
-                assert self._judge is not None
-                values = self._judge.score(prompts, responses).tolist()
-            else:
-                assert self._reward_model is not None
-                values = [float(value) for value in self._reward_model.score(prompts, responses)]
-            for prompt, response, value in zip(prompts, responses, values, strict=True):
-                if not math.isfinite(value):
-                    raise TrainingError(
-                        f"reward {name!r} gave {value} for {_show(prompt, response)}; a reward must be a finite number"
-                    )
-            scores[name] = np.array(values, dtype=np.float64)
+            with time_limit(self._max_seconds, f"reward {name!r} on {len(responses)} answers"):
+                scores[name] = self._one(name, prompts, responses, rows)
         return scores
+
+    def _one(
+        self, name: str, prompts: Sequence[Sequence[Mapping[str, str]]], responses: Sequence[str], rows: Sequence[Row]
+    ) -> NDArray[np.float64]:
+        rule = self._rules.get(name)
+        if rule is not None:
+            values = [_call(name, rule, *each) for each in zip(prompts, responses, rows, strict=True)]
+        elif name == JUDGE:
+            assert self._judge is not None
+            values = self._judge.score(prompts, responses).tolist()
+        else:
+            assert self._reward_model is not None
+            values = [float(value) for value in self._reward_model.score(prompts, responses)]
+        if len(values) != len(responses):
+            raise TrainingError(f"reward {name!r} gave {len(values)} numbers for {len(responses)} answers")
+        for prompt, response, value in zip(prompts, responses, values, strict=True):
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"reward {name!r} gave {value} for {_show(prompt, response)}; a reward must be a finite number"
+                )
+        return np.array(values, dtype=np.float64)
 
     def counts(self) -> dict[str, float]:
         """Returns what the judge was asked so far, as `judge/NAME`; nothing without one."""
@@ -105,12 +123,12 @@ class Rewards:
 def files(names: Sequence[str]) -> dict[str, Path]:
     """Returns the user's own files among reward names, as inputs of the stage: a run is made from them too."""
     own = {f"reward {name}": Path(name.rpartition(":")[0]) for name in names if _is_own(name)}
-    lists = {f"reward {name}": Path(name.removeprefix(_FORBIDDEN)) for name in names if name.startswith(_FORBIDDEN)}
+    lists = {f"reward {name}": Path(name.partition(":")[2]) for name in names if name.startswith(_OF_FILES)}
     return own | lists
 
 
 def _is_own(name: str) -> bool:
-    return not name.startswith((_REGEX, _FORBIDDEN)) and name.rpartition(":")[0].endswith(".py")
+    return not name.startswith((_REGEX, *_OF_FILES)) and name.rpartition(":")[0].endswith(".py")
 
 
 def _rule(name: str) -> Rule:
@@ -120,13 +138,15 @@ def _rule(name: str) -> Rule:
         return RULES[name]
     if name.startswith(_FORBIDDEN):
         return forbidding(Path(name.removeprefix(_FORBIDDEN)))
+    if name.startswith(_HARMLESS):
+        return harmless(Path(name.removeprefix(_HARMLESS)))
     if name.startswith(_REGEX):
         return matching(name.removeprefix(_REGEX))
     if _is_own(name):
         return _own(name)
     raise ConfigError(
         f"rlhf.rewards: unknown reward {name!r}; allowed: {', '.join([*RULES, REWARD_MODEL, JUDGE])}, 'regex:PATTERN', "
-        "'forbidden:FILE', 'path/to/file.py:function'"
+        "'forbidden:FILE', 'harmless:FILE', 'path/to/file.py:function'"
     )
 
 

@@ -181,6 +181,7 @@ def figures(scored: Scored) -> dict[str, float]:
         "reward": float(scored.total.mean()),
         "reward_std": float(scored.total.std()),
         **{f"reward/{name}": float(values.mean()) for name, values in scored.rewards.items()},
+        **{f"reward_std/{name}": float(values.std()) for name, values in scored.rewards.items()},
         "kl": float(scored.kl.mean()),
         "kl_k3": float(scored.kl_k3.mean()),
         "kl_coef": scored.kl_coef,

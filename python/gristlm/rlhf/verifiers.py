@@ -15,6 +15,7 @@ from pathlib import Path
 from gristlm.errors import ConfigError, InputError
 from gristlm.training.refusal import is_refusal
 from gristlm.verify import answers, patterns, sandbox, structure
+from gristlm.verify.harm import HarmModel
 from gristlm.verify.instructions import ifeval
 
 Row = Mapping[str, object]
@@ -178,6 +179,16 @@ def forbidding(file: Path) -> Rule:
     return lambda prompt, response, row: float(
         all(patterns.search(f"(?i:{rule})", response) is False for _, rule in rules)
     )
+
+
+def harmless(file: Path) -> Rule:
+    """Returns the rule that gives 1 less the probability that the answer is harmful, by a `HarmModel` in a file.
+
+    Raises:
+        FormatError: the file is no such model.
+    """
+    model = HarmModel.load(file)
+    return lambda prompt, response, row: 1.0 - float(model.score([response])[0])
 
 
 RULES: dict[str, Rule] = {
