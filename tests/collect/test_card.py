@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("pyarrow")
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gristlm.collect import CollectConfig, run
-from gristlm.collect.card import entropy, largest_share
+from gristlm.collect.card import entropy, largest_share, num_words
 
 pytestmark = pytest.mark.extras
 
@@ -37,3 +41,9 @@ def test_a_card_adds_up(tmp_path: Path) -> None:
     assert f"{kept['documents']:,} documents" in card
     assert "### empty" in card
     assert "<b>" not in card
+
+
+@given(st.lists(st.text(st.sampled_from("ab \t\n\x1c\x1f\x85\xa0\u1680\u2003\u200b\u2028\u3000\u6f22\U0001f600"))))
+def test_words_are_counted_as_split_makes_them(texts: list[str]) -> None:
+    array = pa.array(["before", *texts], pa.large_string())[1:]
+    assert num_words(array).tolist() == [len(text.split()) for text in texts]

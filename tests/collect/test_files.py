@@ -205,11 +205,60 @@ def test_docx(tmp_path):
     assert only_drop(tmp_path / "c.docx").reason == "damaged file"
 
 
-@pytest.mark.parametrize(("name", "module"), [("a.pdf", "pypdfium2"), ("a.docx", "docx")])
-def test_a_missing_extra_is_a_drop_that_names_it(tmp_path, monkeypatch, name, module):
-    monkeypatch.setitem(__import__("sys").modules, module, None)
-    (tmp_path / name).write_bytes(b"anything")
-    drop = only_drop(tmp_path / name)
+WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+
+
+def word_file(body, target="word/document.xml"):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+        archive.writestr(
+            "_rels/.rels", f'<Relationships><Relationship Type="{kind}" Target="{target}"/></Relationships>'
+        )
+        archive.writestr("word/document.xml", f'<w:document xmlns:w="{WORD}" xmlns:mc="http://schemas.openxmlformats.org'
+                         f'/markup-compatibility/2006"><w:body>{body}</w:body></w:document>')  # fmt: skip
+    return buffer.getvalue()
+
+
+def run_of(text):
+    return f"<w:r><w:t>{text}</w:t></w:r>"
+
+
+def test_docx_gives_what_a_reader_sees(tmp_path):
+    boxed = f"<w:txbxContent><w:p>{run_of('boxed')}</w:p></w:txbxContent>"
+    both = f"<mc:Choice>{boxed}</mc:Choice><mc:Fallback>{boxed}</mc:Fallback>"
+    cells = "".join(f"<w:tc><w:p>{run_of(word)}</w:p></w:tc>" for word in ("inner", "cell"))
+    nested = f"<w:tbl><w:tr><w:tc><w:p>{run_of('outer')}</w:p><w:tbl><w:tr>{cells}</w:tr></w:tbl></w:tc></w:tr></w:tbl>"
+    body = (
+        f"<w:p><w:pPr><w:tabs><w:tab/></w:tabs></w:pPr>{run_of('One')}<w:r><w:tab/><w:t>tab</w:t><w:br/></w:r>{run_of('line')}"
+        f"<w:del><w:r><w:delText>gone</w:delText></w:r></w:del><w:ins>{run_of(' added')}</w:ins></w:p><w:p/>"
+        f"<w:p><w:hyperlink>{run_of('link')}</w:hyperlink><w:r><w:instrText>PAGE</w:instrText></w:r></w:p>"
+        f"<w:p><w:r><mc:AlternateContent>{both}</mc:AlternateContent></w:r></w:p>{nested}"
+    )
+    (tmp_path / "a.docx").write_bytes(word_file(body))
+    (found,), drops = read(tmp_path / "a.docx")
+    assert not drops
+    assert found.text == "One\ttab\nline added\n\nlink\n\nboxed\n\nouter\ninner | cell"
+
+
+@pytest.mark.parametrize(
+    ("body", "target"),
+    [
+        ("<w:tr/>", "word/document.xml"),
+        ("<w:p>" * 1000, "word/document.xml"),
+        ("<w:p/>", "word/none.xml"),
+        ("<w:p/>", "../../etc/passwd"),
+    ],
+)
+def test_hostile_word_files_are_drops(tmp_path, body, target):
+    (tmp_path / "a.docx").write_bytes(word_file(body, target))
+    assert only_drop(tmp_path / "a.docx").reason == "damaged file"
+
+
+def test_a_missing_extra_is_a_drop_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pypdfium2", None)
+    (tmp_path / "a.pdf").write_bytes(b"anything")
+    drop = only_drop(tmp_path / "a.pdf")
     assert drop.reason == "needs pip install 'gristlm[files]'"
     assert drop.fault
     assert drop.bytes == 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -82,12 +82,12 @@ class Batch:
         elif size > self._config.max_document_bytes:
             detail = f"{size:,} bytes; at most {self._config.max_document_bytes:,} (max_document_bytes)"
             self.tally.drop_found(drop_of(document, "too large", detail), text)
-        elif self._opt_out.covers(document.id, document.uri, *_addresses(document)):
+        elif self._opt_out and self._opt_out.covers(document.id, document.uri, *_addresses(document)):
             self.tally.drop_found(drop_of(document, optout.REASON))
         elif self._config.licences and not allows(document.licence, self._config.licences):
             self.tally.drop_found(drop_of(document, "licence", document.licence), text)
         else:
-            self._documents.append(dataclasses.replace(document, text=text))
+            self._documents.append(document if text is document.text else dataclasses.replace(document, text=text))
             self._positions.append(self._items)
             self._bytes += size
         return size
@@ -95,32 +95,39 @@ class Batch:
     def cleaned(self) -> pa.Table:
         """Returns the cleaned documents, in the order they were read; what is dropped is counted in `tally`."""
         kept: dict[int, Document] = {}
-        code = [index for index, document in enumerate(self._documents) if document.language == NO_LANGUAGE]
-        prose = [index for index, document in enumerate(self._documents) if document.language != NO_LANGUAGE]
-        for indices, rules in ((prose, tuple(self._config.rules)), (code, CODE_RULES)):
-            kept.update(self._clean(indices, rules))
+        together: dict[tuple[str, bool], list[int]] = {}
+        for index, document in enumerate(self._documents):
+            together.setdefault((document.source, document.language == NO_LANGUAGE), []).append(index)
+        for (source, is_code), indices in together.items():
+            kept.update(self._clean(source, indices, CODE_RULES if is_code else tuple(self._config.rules)))
         self._judge(kept)
-        unknown = [index for index in sorted(kept) if not kept[index].language]
-        if unknown:
-            found = identify_language([kept[index].text for index in unknown], num_threads=self._config.num_threads)
-            for index, language, confidence in zip(unknown, found.languages, found.confidences, strict=True):
-                told = language if confidence >= MIN_CONFIDENCE else UNDETERMINED
-                kept[index] = dataclasses.replace(kept[index], language=told)
+        languages = self._languages(kept)
         for index in sorted(kept) if self._config.languages else ():
-            language = kept[index].language
+            language = languages[index]
             if language != NO_LANGUAGE and not _covered(language, self._config.languages):
                 self.ledger.position = self._positions[index]
                 self.tally.drop_found(drop_of(kept[index], "language", language), kept[index].text)
                 del kept[index]
-        return pa.Table.from_pylist([_row(kept[index]) for index in sorted(kept)], schema=SCHEMA)
+        return pa.Table.from_pylist([_row(kept[index], languages[index]) for index in sorted(kept)], schema=SCHEMA)
 
-    def _clean(self, indices: Sequence[int], rules: Sequence[Rule]) -> Iterator[tuple[int, Document]]:
-        if not indices:
-            return
+    def _languages(self, kept: Mapping[int, Document]) -> dict[int, str]:
+        """Returns the language of each document: what its source said, else what its text looks like."""
+        languages = {index: document.language for index, document in kept.items()}
+        unknown = [index for index, language in sorted(languages.items()) if not language]
+        if unknown:
+            found = identify_language([kept[index].text for index in unknown], num_threads=self._config.num_threads)
+            for index, language, confidence in zip(unknown, found.languages, found.confidences, strict=True):
+                languages[index] = language if confidence >= MIN_CONFIDENCE else UNDETERMINED
+        return languages
+
+    def _clean(self, source: str, indices: Sequence[int], rules: Sequence[Rule]) -> Iterator[tuple[int, Document]]:
+        """Yields those documents of one source that the rules keep, in order."""
         documents = [self._documents[index] for index in indices]
         result = clean(
             [document.text for document in documents], rules=list(rules), num_threads=self._config.num_threads
         )
+        for name, times in result.changes.items():
+            self.tally.count(source, "changes", name, 0, times)
         for index, document, text, reason, why in zip(
             indices, documents, result.texts, result.reasons, result.drops, strict=True
         ):
@@ -131,6 +138,9 @@ class Batch:
                     drop = dataclasses.replace(drop, value=why.value, threshold=why.threshold, limit=why.limit)
                 self.ledger.position = self._positions[index]
                 self.tally.drop_found(drop, document.text)
+                continue
+            if text == document.text:
+                yield index, document
                 continue
             if text.strip() != document.text.strip():
                 self.tally.count(document.source, "changed", "", len(text.encode()))
@@ -162,7 +172,7 @@ def _addresses(document: Document) -> list[str]:
     return [str(document.metadata[name]) for name in ("canonical", "url") if document.metadata.get(name)]
 
 
-def _row(document: Document) -> dict[str, object]:
+def _row(document: Document, language: str) -> dict[str, object]:
     return {
         "id": _encodable(document.id),
         "text": document.text,
@@ -170,9 +180,9 @@ def _row(document: Document) -> dict[str, object]:
         "uri": _encodable(document.uri),
         "title": _encodable(" ".join(document.title.split())),
         "licence": document.licence,
-        "language": document.language,
+        "language": language,
         "fetched_at": document.fetched_at,
-        "metadata": json.dumps(document.metadata, ensure_ascii=True),
+        "metadata": json.dumps(document.metadata, ensure_ascii=True) if document.metadata else "{}",
     }
 
 

@@ -43,6 +43,10 @@ class OptOut:
         bare = _bare(url)
         return bare in self.urls or bare.startswith(self.prefixes)
 
+    def __bool__(self) -> bool:
+        """Whether there is anything on the list."""
+        return bool(self.domains or self.urls or self.prefixes or self.ids)
+
     def covers(self, document_id: str, *uris: str) -> bool:
         """Returns whether a document is on the list, by its id or one of its addresses."""
         if self.ids and (document_id in self.ids or any(start in self.ids for start in _starts(document_id))):

@@ -31,7 +31,8 @@ class Count:
 class Tally:
     """Counts by (source, what, name).
 
-    What: "found", "changed", "kept", "repeated", "dropped", "licence", "language" or "split".
+    What: "found", "changed", "kept", "repeated", "dropped", "licence", "language" or "split"; and "changes", which
+    counts not documents but what `gristlm.clean` counts in `changes` (texts, lines or places), of all that was found.
     """
 
     def __init__(self, examples_per_reason: int) -> None:
@@ -44,7 +45,11 @@ class Tally:
 
     def count(self, source: str, what: str, name: str, size: int, documents: int = 1) -> None:
         """Counts documents of one source."""
-        self.counts.setdefault((source, what, name), Count()).add(size, documents)
+        key = source, what, name
+        count = self.counts.get(key)
+        if count is None:
+            count = self.counts[key] = Count()
+        count.add(size, documents)
 
     def drop(self, drop: Drop, text: str = "") -> None:
         """Counts a drop, found and dropped at once; `text` is shown as an example."""
@@ -125,7 +130,8 @@ class Tally:
             title: {name: dataclasses.asdict(count) for name, count in self.by_name(what, source).items()}
             for title, what in grouped.items()
         }
-        return {**single, **many}
+        changes = {name: count.documents for name, count in self.by_name("changes", source).items()}
+        return {**single, "changes": changes, **many}
 
 
 def drop_of(document: Document, reason: str, detail: str = "") -> Drop:

@@ -26,10 +26,14 @@ def heldout(document_ids: Sequence[str], fraction: float) -> npt.NDArray[np.bool
     A document is held out where `position(group(id)) < fraction`. So that neither side of a tiny corpus is empty
     (ours), given two groups, the one of the lowest position is held out and that of the highest never.
     """
-    groups = [group(document_id) for document_id in document_ids]
-    positions = {name: position(name) for name in groups}
-    chosen = {name for name, at in positions.items() if at < fraction}
-    if fraction > 0 and len(positions) > 1:
-        ordered = sorted(positions, key=lambda name: (positions[name], name))
-        chosen = (chosen | {ordered[0]}) - {ordered[-1]}
-    return np.array([name in chosen for name in groups], dtype=np.bool_)
+    places = np.fromiter((position(group(each)) for each in document_ids), np.float64, len(document_ids))
+    held = places < fraction
+    if fraction > 0 and len(document_ids):
+        # Groups of one position are told apart by name; there is one row at each end, nearly always.
+        lowest = min(group(document_ids[row]) for row in np.flatnonzero(places == places.min()))
+        highest = max(group(document_ids[row]) for row in np.flatnonzero(places == places.max()))
+        if lowest != highest:
+            for name, side in ((lowest, True), (highest, False)):
+                for row in np.flatnonzero(places == position(name)):
+                    held[row] = side if group(document_ids[row]) == name else held[row]
+    return held

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import posixpath
 import zipfile
 import zlib
 from collections.abc import Iterator
 from urllib.parse import unquote
 from xml.etree import ElementTree
-from xml.parsers import expat
 
 from gristlm.cleaning import extract_text
 from gristlm.collect.document import Document, Drop
+from gristlm.collect.files.packed_xml import member, parsed
 from gristlm.collect.files.plain import in_pieces
 from gristlm.collect.files.reading import File, licence_of, seekable
 from gristlm.collect.files.refusal import Refusal
 from gristlm.collect.files.zip_directory import check_directory
 from gristlm.errors import InputError
 
-_MAX_XML_BYTES = 4 << 20
 _MAX_PAGES = 10_000
 _DC = "{http://purl.org/dc/elements/1.1/}"
 
@@ -58,9 +56,9 @@ def read(file: File) -> Iterator[Document | Drop]:
 
 def _package(archive: zipfile.ZipFile) -> tuple[str, ElementTree.Element]:
     """Returns the folder of the package document, and its root element."""
-    container = _xml(archive, "META-INF/container.xml")
+    container = parsed(archive, "META-INF/container.xml")
     place = next((found.get("full-path", "") for found in container.iter() if found.tag.endswith("}rootfile")), "")
-    return posixpath.dirname(place), _xml(archive, place)
+    return posixpath.dirname(place), parsed(archive, place)
 
 
 def _pages(file: File, archive: zipfile.ZipFile, package: tuple[str, ElementTree.Element]) -> Iterator[str]:
@@ -69,36 +67,13 @@ def _pages(file: File, archive: zipfile.ZipFile, package: tuple[str, ElementTree
     order = [found.get("idref", "") for found in root.iter() if found.tag.endswith("}itemref")]
     budget = file.limits.max_document_bytes * 4  # markup is longer than its text
     for reference in order[:_MAX_PAGES]:
-        content = _member(
+        content = member(
             archive, posixpath.normpath(posixpath.join(folder, unquote(places.get(reference, "")))), budget
         )
         budget -= len(content)
         page = extract_text(content)
         if page is not None and page.text.strip():
             yield page.text.strip()
-
-
-def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    with archive.open(name) as member:
-        content = member.read(limit + 1)
-    if len(content) > limit:
-        raise Refusal("too large", f"more than {limit:,} bytes when unpacked: {name}")
-    return content
-
-
-def _xml(archive: zipfile.ZipFile, name: str) -> ElementTree.Element:
-    content = _member(archive, name, _MAX_XML_BYTES)
-    check = expat.ParserCreate()
-    check.EntityDeclHandler = functools.partial(_refuse_entity, name)
-    try:
-        check.Parse(content, True)
-    except expat.ExpatError as error:
-        raise Refusal("damaged file", f"{name}: {error}") from error
-    return ElementTree.fromstring(content)  # noqa: S314  # bounded, and entities are refused above
-
-
-def _refuse_entity(where: str, entity: str, *_: object) -> None:
-    raise Refusal("entity expansion", f"{where} defines the entity {entity!r}")
 
 
 def _about(root: ElementTree.Element, name: str) -> str:

@@ -61,10 +61,12 @@ class Crawl:
         self._robots: dict[str, tuple[float, asyncio.Future[robots.Robots]]] = {}
         self._unreachable: dict[str, Answer] = {}
         self._left = config.max_pages - store.num_fetched()
+        self._clock: Callable[[], float] = time.monotonic
         self.num_bytes = 0
 
     async def run(self) -> None:
-        """Visits URLs until none is left or `max_pages` were asked for."""
+        """Visits URLs until none is left or `max_pages` were asked for; time is that of the running loop."""
+        self._clock = asyncio.get_running_loop().time
         for authority, count in self._store.resume().items():
             self._host(authority).waiting = count
         running: set[asyncio.Task[None]] = set()
@@ -98,7 +100,7 @@ class Crawl:
     def _next(self) -> Visit | None:
         if self._left <= 0:
             return None
-        now = time.monotonic()
+        now = self._clock()
         for name, host in self._ready():
             if host.ready_at <= now:
                 visit = self._store.take(name)
@@ -117,7 +119,7 @@ class Crawl:
         """Seconds until a host may be asked; None where none waits."""
         if self._left <= 0:
             return None
-        now = time.monotonic()
+        now = self._clock()
         return min((max(0.005, host.ready_at - now) for _, host in self._ready()), default=None)
 
     async def _visit(self, visit: Visit) -> None:
@@ -162,7 +164,7 @@ class Crawl:
         elif answer.error:
             self._end(visit, answer.error, answer.detail)
         elif answer.status in _LATER and visit.attempts <= self._config.retries:
-            host.ready_at = time.monotonic() + _retry_seconds(answer.headers.get("retry-after", ""), visit.attempts)
+            host.ready_at = self._clock() + _retry_seconds(answer.headers.get("retry-after", ""), visit.attempts)
             self._store.put_back(visit)
             host.waiting, self._left = host.waiting + 1, self._left + 1
         elif 300 <= answer.status < 400 and answer.headers.get("location"):
@@ -233,9 +235,9 @@ class Crawl:
     async def _rules(self, origin: str, host: _Host) -> robots.Robots:
         """Returns the rules of an origin, fetched once a day; its delay and its sitemaps take effect on the way."""
         at, future = self._robots.get(origin, (0.0, None))
-        if future is None or (future.done() and time.monotonic() - at > robots.MAX_AGE_SECONDS):
+        if future is None or (future.done() and self._clock() - at > robots.MAX_AGE_SECONDS):
             future = asyncio.get_running_loop().create_future()
-            self._robots[origin] = (time.monotonic(), future)
+            self._robots[origin] = (self._clock(), future)
             try:
                 rules = await self._robots_of(origin)
                 self._obey(rules, origin, host)
@@ -269,7 +271,7 @@ class Crawl:
             host.refused = f"{rules.delay_seconds:g} s; at most {self._config.max_crawl_delay_seconds:g} s"
         elif rules.delay_seconds > host.delay:
             host.delay, host.concurrency = rules.delay_seconds, 1
-            host.ready_at = time.monotonic() + host.delay
+            host.ready_at = self._clock() + host.delay
         if self._config.sitemaps:
             named = [urls.normal(each, origin) for each in rules.sitemaps]
             site = urlsplit(origin).netloc

@@ -1,0 +1,104 @@
+"""Memory stays bounded however long the input is: the most that a process of its own ever held (`ru_maxrss`)."""
+
+import json
+import random
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyarrow")
+import pyarrow as pa
+from file_source import read
+
+from gristlm.collect.files.reading import Limits
+
+pytestmark = pytest.mark.extras
+COLLECT = """
+import json, resource, sys
+from pathlib import Path
+from gristlm.collect import CollectConfig, run
+
+run(CollectConfig(sources=[sys.argv[1]], **json.loads(sys.argv[3])), {}, Path(sys.argv[2]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def stream(path: Path, size: int) -> int:
+    """Writes JSON Lines of about `size` bytes, packed; returns the number of rows, no two of which are alike."""
+    chance = random.Random(7)
+    vocabulary = ["".join(chance.choices("etaoinshrdlucmfw", k=chance.randint(2, 9))) for _ in range(20_000)]
+    pool = " ".join(chance.choices(vocabulary, k=1_000_000))
+    part, written, number = 1600, 0, 0
+    with pa.output_stream(str(path), compression="zstd") as sink:
+        while written < size:
+            lines = []
+            for _ in range(200):
+                parts = (pool[at : at + part] for at in (int(chance.random() * (len(pool) - part)) for _ in range(3)))
+                lines.append(f'{{"id": "{number}", "language": "en", "text": "{" ".join(parts)}"}}\n')
+                number += 1
+            block = "".join(lines).encode()
+            sink.write(block)
+            written += len(block)
+    return number
+
+
+def collect(source: Path, output: Path, **settings: object) -> int:
+    """Returns the most memory, in bytes, that a process which collects `source` ever held."""
+    command = [sys.executable, "-c", COLLECT, str(source), str(output), json.dumps(settings)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def test_a_stream_is_never_held(tmp_path: Path) -> None:
+    rows = stream(tmp_path / "rows.jsonl.zst", 500_000_000)
+    most = collect(tmp_path / "rows.jsonl.zst", tmp_path / "out", memory="64MB", shard_bytes=16_000_000)
+    kept = json.loads((tmp_path / "out/report.json").read_text())["total"]["kept"]
+    assert kept["documents"] > 0.99 * rows
+    assert most < kept["bytes"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_five_gigabytes_take_less_than_one(tmp_path: Path) -> None:
+    rows = stream(tmp_path / "rows.jsonl.zst", 5_000_000_000)
+    most = collect(tmp_path / "rows.jsonl.zst", tmp_path / "out")
+    assert json.loads((tmp_path / "out/report.json").read_text())["total"]["kept"]["documents"] > 0.99 * rows
+    assert most < 1_000_000_000
+
+
+def test_a_line_of_a_gigabyte_costs_itself(tmp_path: Path) -> None:
+    with (tmp_path / "rows.jsonl").open("wb") as file:
+        file.write(b'{"text": "It stands before."}\n{"text": "')
+        file.seek(1 << 30)  # a hole: zeros that take no room on the disk
+        file.write(b'"}\n{"text": "It stands behind."}\n')
+    most = collect(tmp_path / "rows.jsonl", tmp_path / "out")
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["total"]["kept"]["documents"] == 2
+    assert report["total"]["dropped"]["too large"]["documents"] == 1
+    assert "rows.jsonl:2: a line of 1,073,7" in report["examples"]["too large"][0]["detail"]
+    assert most < 1 << 28
+
+
+def test_of_a_word_file_only_the_text_is_held(tmp_path: Path) -> None:
+    word = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+    with zipfile.ZipFile(tmp_path / "a.docx", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("_rels/.rels", f'<a><Relationship Type="{relation}" Target="word/document.xml"/></a>')
+        with archive.open("word/media/image1.png", "w", force_zip64=True) as picture:
+            for _ in range(64):
+                picture.write(bytes(1 << 20))
+        with archive.open("word/document.xml", "w", force_zip64=True) as part:
+            part.write(f'<w:document xmlns:w="{word}"><w:body>'.encode())
+            for _ in range(16):
+                part.write(b"<w:p><w:pPr><w:b/><w:i/><w:u/></w:pPr></w:p>" * 10_000)
+            part.write(b"<w:p><w:r><w:t>The end.</w:t></w:r></w:p></w:body></w:document>")
+    tracemalloc.start()
+    try:
+        (document,), drops = read(tmp_path / "a.docx", Limits(1_000_000, None, "text"))
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert (document.text, drops) == ("The end.", [])
