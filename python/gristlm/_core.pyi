@@ -212,14 +212,24 @@ def dedup_exact(
     """Keep, cluster, spans."""
 
 def dedup_minhash(
-    texts: _Texts, num_perm: int, bands: int, rows: int, ngram: int, threshold: float, seed: int, how: _How
+    texts: _Texts,
+    order: npt.NDArray[np.int64] | None,
+    num_perm: int,
+    bands: int,
+    rows: int,
+    ngram: int,
+    threshold: float,
+    seed: int,
+    how: _How,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Keep, cluster, twin, similarity."""
 
 def dedup_signatures(texts: _Texts, num_perm: int, ngram: int, seed: int, how: _How) -> npt.NDArray[np.uint32]:
     """uint32[N, num_perm]."""
 
-def dedup_substrings(texts: _Texts, min_bytes: int, how: _How) -> npt.NDArray[np.int64]:
+def dedup_substrings(
+    texts: _Texts, order: npt.NDArray[np.int64] | None, min_bytes: int, how: _How
+) -> npt.NDArray[np.int64]:
     """Spans: document, start, end."""
 
 def dedup_contamination(

@@ -5,7 +5,7 @@ string array (pyarrow, Polars; nothing is copied on the way in), release the GIL
 and give the same result on any number of them. Ctrl-C ends a call within a moment; `progress`, where given, is called
 about twenty times a second with the bytes of text done so far (of all passes together).
 
-`memory` (bytes) bounds what a call holds beside the texts, but for some 30 bytes for each of them; what does not fit
+`memory` (bytes) bounds what a call holds beside the texts, but for some 60 bytes for each of them; what does not fit
 lies in `folder`, or in a temporary one. The result does not depend on it. With texts in a mapped file (Arrow IPC,
 opened with `pyarrow.memory_map`) the corpus may be larger than memory. Spans are bytes of the text's UTF-8, at
 character boundaries.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -139,6 +139,7 @@ def minhash(
     ngram: int = 5,
     threshold: float = 0.8,
     seed: int = 0,
+    order: NDArray[np.int64] | Sequence[int] | None = None,
     num_threads: int | None = None,
     memory: int | None = None,
     folder: Path | str | None = None,
@@ -146,11 +147,15 @@ def minhash(
 ) -> MinHashResult:
     """Returns which texts stay when no two that are similar may, by MinHash and LSH with every candidate verified.
 
-    In the order of the texts, one is dropped if a text that is kept, stands before it and shares a band with it has a
-    Jaccard similarity of at least `threshold` with it. The similarity is that of the sets of runs of `ngram` tokens; a
-    token is a piece between white space, and each character in scripts without spaces (Chinese, Japanese, Thai, …). A
-    text with fewer tokens is one run; texts without tokens equal each other. Two texts of similarity s share a band
-    with probability 1 - (1 - s^rows)^bands. Of the kept texts that share one band, the first 1,000 are compared.
+    In the order of the texts, or in `order`, one is dropped if a text that is kept, stands before it and shares a band
+    with it has a Jaccard similarity of at least `threshold` with it. The similarity is that of the sets of runs of
+    `ngram` tokens; a token is a piece between white space, and each character in scripts without spaces (Chinese,
+    Japanese, Thai, …). A text with fewer tokens is one run; texts without tokens equal each other. Two texts of
+    similarity s share a band with probability 1 - (1 - s^rows)^bands. Of the kept texts that share one band, the first
+    1,000 are compared.
+
+    With an `order` of one's own, that of the documents' ids, say, the same documents stay wherever they stand in the
+    list.
 
     A call that was killed, made again with the same texts and the same `folder`, goes on where it was; the files there
     can be removed once it returned.
@@ -163,20 +168,23 @@ def minhash(
         ngram: Tokens in a run.
         threshold: Above 0, at most 1.
         seed: Of the permutations, 0 to 2^64 - 1.
+        order: int64[N]: each text's number once, the one that is rather to stay first; None is the order of the texts.
         num_threads: None for all cores.
         memory: Bytes to hold beside the texts; None for as many as it takes.
         folder: Where the rest goes; None for a temporary folder.
         progress: Called with the bytes done.
 
     Raises:
-        InputError: A number is out of range, or `bands * rows` is more than `num_perm`.
+        InputError: A number is out of range, `bands * rows` is more than `num_perm`, or `order` does not name each text
+            once.
         StorageError: `folder` cannot be written.
         DamagedArtifactError: a file in `folder` is not what was written; names it.
     """
     num_perm, bands, rows = _count("num_perm", num_perm), _count("bands", bands), _count("rows", rows)
     ngram, seed, threshold = _count("ngram", ngram), _count("seed", seed), _fraction("threshold", threshold)
+    placed = None if order is None else _order(order)
     with _room(num_threads, memory, folder, progress) as how:
-        return MinHashResult(*_core.dedup_minhash(texts, num_perm, bands, rows, ngram, threshold, seed, how))
+        return MinHashResult(*_core.dedup_minhash(texts, placed, num_perm, bands, rows, ngram, threshold, seed, how))
 
 
 def signatures(
@@ -213,6 +221,7 @@ def substrings(
     texts: _Texts,
     *,
     min_bytes: int = 200,
+    order: NDArray[np.int64] | Sequence[int] | None = None,
     num_threads: int | None = None,
     memory: int | None = None,
     progress: Progress | None = None,
@@ -225,16 +234,19 @@ def substrings(
     Args:
         texts: N texts.
         min_bytes: Length of a repetition that counts, in bytes of UTF-8.
+        order: int64[M]: the texts to look at, each at most once, the one whose copy is left first; None is all of them,
+            in their order.
         num_threads: None for all cores.
         memory: Bytes to hold beside the texts: less memory, more passes over them. None takes about eight times their
             size.
         progress: Called with the bytes done.
 
     Raises:
-        InputError: `min_bytes` is not positive, or a text is longer than 4 GiB.
+        InputError: `min_bytes` is not positive, a text is longer than 4 GiB, or `order` names one twice.
     """
+    placed = None if order is None else _order(order)
     with _room(num_threads, memory, None, progress) as how:
-        return SpanResult(_core.dedup_substrings(texts, _count("min_bytes", min_bytes), how))
+        return SpanResult(_core.dedup_substrings(texts, placed, _count("min_bytes", min_bytes), how))
 
 
 def contamination(
@@ -300,6 +312,15 @@ def _room(
         return
     with tempfile.TemporaryDirectory(prefix="gristlm-dedup-") as temporary:
         yield num_threads, progress, limit, Path(temporary)
+
+
+def _order(given: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
+    import numpy as np
+
+    array = np.asarray(given)
+    if array.ndim != 1 or not (array.dtype.kind in "iu" or array.size == 0):
+        raise InputError(f"order is {array.dtype} of shape {array.shape}; give whole numbers of texts, each once")
+    return np.ascontiguousarray(array, dtype=np.int64)
 
 
 def _count(name: str, value: int) -> int:

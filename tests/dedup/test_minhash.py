@@ -61,6 +61,29 @@ def test_with_one_row_per_band_it_equals_the_definition(texts: list[str], n: int
     check(texts, result, n, threshold)
 
 
+@settings(max_examples=200, deadline=None)
+@given(texts=st.lists(st.text("ab c\n", max_size=14), max_size=10), data=st.data())
+def test_in_an_order_of_ones_own_it_equals_the_same_texts_laid_so(texts: list[str], data: st.DataObject) -> None:
+    """Whatever order the texts lie in, `order` says which of them stays."""
+    order = np.array(data.draw(st.permutations(range(len(texts)))), dtype=np.int64)
+    options = {"num_perm": 64, "bands": 64, "rows": 1, "ngram": 2, "threshold": 0.5}
+    laid = dedup.minhash([texts[i] for i in order], **options)  # type: ignore[arg-type]
+    found = dedup.minhash(texts, order=order, **options)  # type: ignore[arg-type]
+    assert found.keep[order].tolist() == laid.keep.tolist()
+    assert found.similarity[order].tolist() == laid.similarity.tolist()
+    assert found.cluster[order].tolist() == order[laid.cluster].tolist()
+    assert found.twin[order].tolist() == [-1 if twin < 0 else order[twin] for twin in laid.twin]
+    assert dedup.minhash(texts, order=order, memory=1_000_000, num_threads=2, **options).twin.tolist() == (  # type: ignore[arg-type]
+        found.twin.tolist()
+    )
+
+
+@pytest.mark.parametrize("order", [[0], [0, 0], [0, 2], [-1, 0], [0, 1, 2], [0.5, 1.5], [[0, 1]]])
+def test_what_is_no_order_is_named(order: list[object]) -> None:
+    with pytest.raises(InputError, match="order"):
+        dedup.minhash(["a", "b"], order=order)  # type: ignore[arg-type]
+
+
 def with_known_similarity(rng: random.Random, vocabulary: list[str], similarity: float) -> tuple[str, str]:
     """A text of 300 words and a copy with words replaced until their similarity is just below `similarity` + 1 %."""
     words = rng.choices(vocabulary, k=300)

@@ -100,6 +100,16 @@ class Recipe(Config):
             raise ValueError("the network is described twice, in [model] and in [pretrain.model]; keep [model]")
         return self
 
+    def collect_config(self) -> CollectConfig:
+        """Returns the `[collect]` table, which is there, with what the recipe measures on as its evaluation sets."""
+        assert self.collect is not None, "a stage is only called when its table is there"
+        suites = (self.evaluate.suites if self.evaluate else None) or {}
+        heldout = [str(path) for key, path in self.data if path is not None and key.endswith("_heldout")]
+        sets = list(dict.fromkeys([*suites.values(), *heldout]))
+        if self.collect.evaluation_sets is not None or not sets:
+            return self.collect
+        return self.collect.model_copy(update={"evaluation_sets": sets})
+
     def pretrain_config(self) -> PretrainConfig:
         """Returns the `[pretrain]` table with the network of `[model]` in it."""
         config = self.pretrain or PretrainConfig()
@@ -169,6 +179,9 @@ class Recipe(Config):
         for key, path in self.data:
             if path is not None and not Path(path).is_file():
                 raise ValueError(f"data.{key} is {str(path)!r}; there is no such file")
+        for file in self.collect_config().evaluation_sets or () if self.collect else ():
+            if not Path(file).is_file():
+                raise ValueError(f"collect.evaluation_sets names {file!r}; there is no such file")
         for source in self.collect.sources if self.collect else ():
             if not source.startswith("python:") and not Path(source).exists():
                 raise ValueError(f"collect.sources names {source!r}; there is no such file or folder")

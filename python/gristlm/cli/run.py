@@ -134,7 +134,7 @@ def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
     def collect() -> Manifest:
         from gristlm.collect import run as stage
 
-        return stage(_present(whole.collect), {}, at("collect"))
+        return stage(whole.collect_config(), {}, at("collect"))
 
     def tokenizer() -> Manifest:
         from gristlm.tokenize import train_tokenizer as stage

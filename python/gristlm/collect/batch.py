@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from gristlm.cleaning import clean, identify_language
-from gristlm.collect import judge, loud, optout
+from gristlm.collect import contamination, judge, loud, optout
 from gristlm.collect.config import CollectConfig, Rule
 from gristlm.collect.document import NO_LANGUAGE, Document, Drop, Item
 from gristlm.collect.dropped import Ledger
@@ -101,6 +101,7 @@ class Batch:
         for (source, is_code), indices in together.items():
             kept.update(self._clean(source, indices, CODE_RULES if is_code else tuple(self._config.rules)))
         self._judge(kept)
+        self._decontaminate(kept)
         languages = self._languages(kept)
         for index in sorted(kept) if self._config.languages else ():
             language = languages[index]
@@ -160,6 +161,21 @@ class Batch:
                 drop = dataclasses.replace(drop, value=score, threshold="min_score", limit=model.min_score)
                 self.ledger.position = self._positions[index]
                 self.tally.drop_found(drop, kept.pop(index).text)
+
+    def _decontaminate(self, kept: dict[int, Document]) -> None:
+        """Takes out of `kept` what shares words with an evaluation set."""
+        if not self._config.evaluation_sets or not kept:
+            return
+        sets = contamination.load(self._config.evaluation_sets, self._config.contamination_ngram)
+        indices = sorted(kept)
+        for hit in contamination.find([kept[index].text for index in indices], sets, self._config.num_threads):
+            index = indices[hit.index]
+            document = kept.pop(index)
+            drop = dataclasses.replace(drop_of(document, contamination.REASON, hit.detail), value=hit.overlap)
+            self.ledger.position = self._positions[index]
+            self.tally.drop_found(drop, document.text)
+            for file in hit.files:
+                self.tally.count(document.source, "contaminated", file, drop.bytes)
 
 
 def _covered(language: str, wanted: Sequence[str]) -> bool:

@@ -60,6 +60,12 @@ class CollectConfig(StageConfig):
     """Cleaning rules for prose, in order, as `gristlm.clean` takes them; source code gets `encoding` and `unicode`."""
     quality_model: QualityModelConfig | None = None
     """A model that judges prose after the rules; none judges none."""
+    evaluation_sets: list[str] | None = None
+    """Files (JSON Lines, JSON, CSV, Parquet) of what models are measured on: a document that shares a run of words with
+    a row is dropped. None takes, in a recipe, the suites of `[evaluate]` and the held-out files of `[data]`; an empty
+    list checks nothing."""
+    contamination_ngram: int = Field(default=13, ge=3, le=1000)
+    """Words in such a run."""
     keep_dropped: bool = False
     """Keep the texts of what is dropped too, in `dropped-NNNNN.parquet`; without, only the reasons are kept."""
     heldout_fraction: float = Field(default=0.05, ge=0.0, lt=1.0)
@@ -68,6 +74,10 @@ class CollectConfig(StageConfig):
     """How much of each source is trained on; none takes all of all."""
     near_duplicate_threshold: float | None = Field(default=0.8, gt=0.0, le=1.0)
     """Jaccard similarity (of word 5-grams) from which a document is a near duplicate; none keeps near duplicates."""
+    repeated_bytes: int | None = Field(default=None, ge=20)
+    """Cut, from each document that is kept, every passage of at least this many bytes that stood in one before it, and
+    leave the first (in the order of ids); 200 bytes are about 50 tokens. None cuts nothing. A mixture weighs tokens as
+    they were before."""
     text_column: str = "text"
     """The column of Parquet, or key of JSON Lines, that holds the text."""
     columns: dict[Literal["title", "uri", "licence", "language", "id"], str] = Field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gristlm.collect import optout
+from gristlm.collect import contamination, optout
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.report import Tally
 
@@ -25,6 +25,13 @@ def warnings(config: CollectConfig, tally: Tally) -> list[str]:
         elif count and count == seen:
             said.append(f"{name} dropped all {seen:,} documents that it saw; is it meant for this text?")
         seen -= count
+    if config.evaluation_sets:
+        sets = contamination.load(config.evaluation_sets, config.contamination_ngram)
+        if sets.too_short:
+            said.append(
+                f"{sets.too_short:,} of the {len(sets.texts):,} rows of evaluation_sets have fewer than {sets.ngram} "
+                "words (contamination_ngram), so they were not looked for"
+            )
     for source in tally.sources():
         whole = tally.total("found", source=source).documents
         if whole and not tally.total("kept", source=source).documents:

@@ -31,7 +31,8 @@ class Count:
 class Tally:
     """Counts by (source, what, name).
 
-    What: "found", "changed", "kept", "repeated", "dropped", "licence", "language" or "split"; and "changes", which
+    What: "found", "changed", "kept", "repeated", "dropped", "licence", "language" or "split"; "contaminated", by the
+    file of the evaluation set (a document may be in several); and "changes", which
     counts not documents but what `gristlm.clean` counts in `changes` (texts, lines or places), of all that was found.
     """
 
@@ -125,7 +126,13 @@ class Tally:
             what: dataclasses.asdict(self.total(what, source=source))
             for what in ("found", "changed", "kept", "repeated")
         }
-        grouped = {"dropped": "dropped", "licences": "licence", "languages": "language", "split": "split"}
+        grouped = {
+            "dropped": "dropped",
+            "contaminated": "contaminated",
+            "licences": "licence",
+            "languages": "language",
+            "split": "split",
+        }
         many = {
             title: {name: dataclasses.asdict(count) for name, count in self.by_name(what, source).items()}
             for title, what in grouped.items()

@@ -6,7 +6,6 @@ import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gristlm import dedup
-from gristlm.collect import dropped, mapped, mixture, split
+from gristlm.collect import dropped, duplicates, mapped, mixture, split
 from gristlm.collect.batch import SCHEMA
-from gristlm.collect.config import CollectConfig, size_in_bytes
+from gristlm.collect.config import CollectConfig
 from gristlm.collect.document import Drop
+from gristlm.collect.duplicates import Duplicates
 from gristlm.collect.report import Tally
 from gristlm.runs.files import atomic_path
 
@@ -47,29 +46,36 @@ def select(parts: Sequence[Path], config: CollectConfig, tally: Tally, output_di
 
 def _select(tables: Sequence[pa.Table], config: CollectConfig, tally: Tally, output_dir: Path, drops: _Shards) -> None:
     whole = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-    duplicates = _duplicates(whole.column("text"), config, output_dir / FINGERPRINTS)
-    keep = duplicates.first < 0
+    found = duplicates.find(whole, config, output_dir / FINGERPRINTS)
+    keep = found.first < 0
     ids = np.array(whole.column("id").to_pylist(), dtype=object)
-    taken = _taken(ids, keep)
+    taken = _taken(ids, found.order[keep[found.order]])
     keep &= ~taken
+    spans, emptied = duplicates.repeated(whole.column("text"), found.order[keep[found.order]], config)
+    keep[emptied] = False
     held = np.zeros(len(ids), dtype=np.bool_)
     held[keep] = split.heldout(list(ids[keep]), config.heldout_fraction)
     times = keep.astype(np.int64)
     if config.mixture is not None:
         train = np.flatnonzero(keep & ~held)
         sources = whole.column("source").take(pa.array(train)).to_pylist()
-        sizes = mixture.measures(tables, config.mixture, config.num_threads)[train]
-        times[train] = mixture.copies(list(ids[train]), sources, sizes, config.mixture, config.seed)
+        sizes = mixture.measures(tables, config.mixture, config.num_threads)
+        if config.mixture.by == "bytes":
+            np.subtract.at(sizes, spans[:, 0], spans[:, 2] - spans[:, 1])
+        times[train] = mixture.copies(list(ids[train]), sources, sizes[train], config.mixture, config.seed)
     for stale in [path for name in SPLITS for path in output_dir.glob(f"{name}-*.parquet")]:
         stale.unlink()
     shards = [_Shards(output_dir, name, config, SCHEMA, "parquet") for name in SPLITS]
     ledger = tally.ledger = dropped.Ledger(config.keep_dropped)
+    choice = _Choice(ids, taken, held, times, np.isin(np.arange(len(ids)), emptied))
+    cuts = np.bincount(spans[:, 0], minlength=len(ids))
     start = 0
-    for table in tables:
-        here = slice(start, start + len(table))
+    for uncut in tables:
+        here = slice(start, start + len(uncut))
+        table = duplicates.cut(uncut, spans, start)
         for shard, wanted in zip(shards, (~held, held), strict=True):
             shard.add(mixture.repeated(table, (times * wanted)[here]))
-        _count(table, start, duplicates, _Choice(ids, taken, held, times), tally)
+        _count(table, start, found, choice, cuts, tally)
         drops.add(ledger.table())
         start += len(table)
     for shard in shards:
@@ -83,57 +89,31 @@ class _Choice:
     taken: npt.NDArray[np.bool_]  # [N]: whether an earlier document has the id
     held: npt.NDArray[np.bool_]  # [N]: whether it is held out
     times: npt.NDArray[np.int64]  # [N]: how often it is written
+    emptied: npt.NDArray[np.bool_]  # [N]: whether nothing but repeated passages was in it
 
 
-def _taken(ids: npt.NDArray[np.object_], keep: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Returns bool[N]: whether a document that is kept has the id of an earlier one (of two artifacts merged)."""
+def _taken(ids: npt.NDArray[np.object_], order: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Returns bool[N]: whether a document has the id of one before it in `order` (of two artifacts merged)."""
     found, seen = np.zeros(len(ids), dtype=np.bool_), set[str]()
-    for row in np.flatnonzero(keep):
+    for row in order:
         found[row] = ids[row] in seen
         seen.add(ids[row])
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class _Duplicates:
-    first: npt.NDArray[np.int64]  # [N]: the document that each one repeats, -1 for one that is kept
-    exact: npt.NDArray[np.bool_]  # [N]: whether it is an exact copy
-    similarity: npt.NDArray[np.float32]  # [N]: how alike a near one is
-    threshold: float | None  # from which on a near one is one
-
-
-def _duplicates(texts: pa.ChunkedArray[Any], config: CollectConfig, folder: Path) -> _Duplicates:
-    first = np.full(len(texts), -1, dtype=np.int64)
-    similarity = np.zeros(len(texts), dtype=np.float32)
-    memory = size_in_bytes(config.memory) // 4  # the rest is for the tables and what Python holds
-    if config.near_duplicate_threshold is not None:
-        near = dedup.minhash(
-            texts,
-            threshold=config.near_duplicate_threshold,
-            num_threads=config.num_threads,
-            memory=memory,
-            folder=folder,
-        )
-        first[~near.keep] = near.twin[~near.keep]
-        similarity = near.similarity
-    found = dedup.exact(texts, num_threads=config.num_threads, memory=memory, folder=folder)
-    # A copy whose original is itself no more than near to a document that is kept goes with that document as its twin.
-    exact = ~found.keep & (first[found.cluster] < 0)
-    first[exact] = found.cluster[exact]
-    return _Duplicates(first, exact, similarity, config.near_duplicate_threshold)
-
-
-def _count(table: pa.Table, start: int, duplicates: _Duplicates, choice: _Choice, tally: Tally) -> None:
+def _count(
+    table: pa.Table, start: int, found: Duplicates, choice: _Choice, cuts: npt.NDArray[np.int64], tally: Tally
+) -> None:
     columns = [table.column(name) for name in ("source", "uri", "licence", "language", "text")]
     for offset in range(len(table)):
         source, uri, licence, language, text = (column[offset].as_py() for column in columns)
         index, size = start + offset, len(text.encode())
-        if reason := _reason(index, duplicates, choice):
+        if reason := _reason(index, found, choice):
             drop = Drop(source, uri, *reason, size, fault=False, id=choice.ids[index])
-            first = duplicates.first[index]
+            first = found.first[index]
             if first >= 0:
-                alike = None if duplicates.exact[index] else float(duplicates.similarity[index])
-                limit = None if alike is None else duplicates.threshold
+                alike = None if found.exact[index] else float(found.similarity[index])
+                limit = None if alike is None else found.threshold
                 named = "near_duplicate_threshold" if alike is not None else ""
                 drop = dataclasses.replace(
                     drop, twin=choice.ids[first], similarity=alike, value=alike, limit=limit, threshold=named
@@ -141,6 +121,9 @@ def _count(table: pa.Table, start: int, duplicates: _Duplicates, choice: _Choice
             tally.drop_found(drop, text)
             continue
         tally.count(source, "kept", "", size)
+        if cuts[index]:
+            tally.count(source, "changed", "", size)
+            tally.count(source, "changes", "repeated_bytes", 0, int(cuts[index]))
         tally.count(source, "licence", licence, size)
         tally.count(source, "language", language, size)
         tally.count(source, "split", SPLITS[int(choice.held[index])], size)
@@ -149,13 +132,15 @@ def _count(table: pa.Table, start: int, duplicates: _Duplicates, choice: _Choice
             tally.count(source, "repeated", "", again * size, again)
 
 
-def _reason(index: int, duplicates: _Duplicates, choice: _Choice) -> tuple[str, str] | None:
+def _reason(index: int, found: Duplicates, choice: _Choice) -> tuple[str, str] | None:
     """Returns why a document is not written, and more about it; None where it is."""
-    first = duplicates.first[index]
-    if first >= 0 and duplicates.exact[index]:
+    first = found.first[index]
+    if first >= 0 and found.exact[index]:
         return "exact duplicate", f"of {choice.ids[first]}"
     if first >= 0:
-        return "near duplicate", f"of {choice.ids[first]}, similarity {duplicates.similarity[index]:.2f}"
+        return "near duplicate", f"of {choice.ids[first]}, similarity {found.similarity[index]:.2f}"
+    if choice.emptied[index]:
+        return "repeated passages", "all of it stands in documents that are kept"
     if choice.taken[index]:
         return "id already taken", str(choice.ids[index])
     return None if choice.times[index] else (mixture.REASON, "")

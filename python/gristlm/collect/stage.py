@@ -96,12 +96,13 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path, *, 
 
 
 def recorded(config: CollectConfig) -> dict[str, Path]:
-    """Returns opt-out lists, tokenizer and finished artifacts as inputs, so that the manifest names their content."""
+    """Returns all files that the config names but plain sources, as inputs: the manifest names their content."""
     lists = {f"opt_out{number or ''}": Path(file) for number, file in enumerate(config.opt_out)}
     if config.quality_model is not None:
         lists["quality_model"] = Path(config.quality_model.path)
     if config.mixture is not None and config.mixture.tokenizer is not None:
         lists["tokenizer"] = Path(config.mixture.tokenizer)
+    lists |= {f"evaluation_set{number or ''}": Path(file) for number, file in enumerate(config.evaluation_sets or ())}
     finished = [Path(name) for name in config.sources if is_finished(Path(name))]
     return {**lists, **{f"documents{number or ''}": path for number, path in enumerate(finished)}}
 

@@ -1,27 +1,23 @@
-"""Rows of a benchmark's file: JSON Lines, a JSON list, or CSV; checked, and the same choice for every checkpoint."""
+"""Cases from the rows of a benchmark's file: checked, and the same choice for every checkpoint."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from gristlm.errors import FormatError
+from gristlm.runs.rows import Row, read_rows
 
-Row = Mapping[str, object]
 T = TypeVar("T")
-_MAX_BYTES = 1 << 30
 
 
 def read(path: Path, make: Callable[[Row], T], *, most: int | None, seed: int) -> list[T]:
     """Returns `make` of the rows of a file; of more than `most`, those that hashing chooses, in the file's order.
 
     Args:
-        path: `.csv` with a header, `.json` with a list of objects, anything else JSON Lines.
+        path: what `gristlm.runs.rows.read_rows` takes.
         make: makes a row's case; raises ValueError or KeyError where it cannot.
         most: rows to take; None is all.
         seed: of the choice.
@@ -29,7 +25,7 @@ def read(path: Path, make: Callable[[Row], T], *, most: int | None, seed: int) -
     Raises:
         FormatError: the file is not there, not text, has no rows, or a row is not as it should be; names file and row.
     """
-    rows = _rows(path)
+    rows = read_rows(path)
     made = []
     for where, row in rows:
         try:
@@ -85,43 +81,3 @@ def messages(row: Row, key: str = "prompt") -> list[dict[str, str]]:
 
 def _is_message(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(part), str) for part in ("role", "content"))
-
-
-def _rows(path: Path) -> Sequence[tuple[str, Row]]:
-    if not path.is_file():
-        raise FormatError(f"{path}: there is no such file")
-    if path.stat().st_size > _MAX_BYTES:
-        raise FormatError(f"{path} has {path.stat().st_size:,} bytes; a benchmark's file may have {_MAX_BYTES:,}")
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path} is not UTF-8: {error}") from None
-    found: list[tuple[str, object]]
-    if path.suffix == ".csv":
-        try:
-            found = [(f"{path}, row {n}", row) for n, row in enumerate(csv.DictReader(io.StringIO(content)), 1)]
-        except csv.Error as error:
-            raise FormatError(f"{path} is not CSV: {error}") from None
-    elif path.suffix == ".json":
-        whole = _json(content, str(path))
-        if not isinstance(whole, list):
-            raise FormatError(f"{path} must be a list of objects; it is {type(whole).__name__}")
-        found = [(f"{path}, row {n}", row) for n, row in enumerate(whole, 1)]
-    else:
-        lines = [(f"{path}:{n}", line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
-        found = [(where, _json(line, where)) for where, line in lines]
-    if not found:
-        raise FormatError(f"{path} has no rows")
-    rows: list[tuple[str, Row]] = []
-    for where, row in found:
-        if not isinstance(row, dict):
-            raise FormatError(f"{where}: an object is needed; given {row!r:.80}")
-        rows.append((where, row))
-    return rows
-
-
-def _json(content: str, where: str) -> object:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{where}: not JSON: {error}") from None

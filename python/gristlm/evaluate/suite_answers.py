@@ -13,7 +13,8 @@ from gristlm.evaluate import asking, intervals
 from gristlm.evaluate.asking import Measured
 from gristlm.evaluate.checkpoint import Checkpoint
 from gristlm.evaluate.config import EvaluateConfig
-from gristlm.evaluate.rows import Row, messages, read, text, texts
+from gristlm.evaluate.rows import messages, read, text, texts
+from gristlm.runs.rows import Row
 from gristlm.training.chat_prompt import Message
 from gristlm.training.refusal import is_refusal
 from gristlm.verify import answers

@@ -15,7 +15,8 @@ from gristlm.evaluate import asking, intervals
 from gristlm.evaluate.asking import Measured, ids_of
 from gristlm.evaluate.checkpoint import Checkpoint
 from gristlm.evaluate.config import EvaluateConfig
-from gristlm.evaluate.rows import Row, read, text, texts
+from gristlm.evaluate.rows import read, text, texts
+from gristlm.runs.rows import Row
 from gristlm.verify.calibration import calibration
 
 GAP = "____"

@@ -178,11 +178,10 @@ class RewardModel(nn.Module):
 
     def combined(self, scores_KN: NDArray[_Float]) -> NDArray[_Float]:
         """Returns the ensemble's reward from its members', shape [N]."""
-        whole: NDArray[_Float] = scores_KN[0]
-        if len(scores_KN) == 1:
-            return whole
-        whole = scores_KN.mean(axis=0) - scores_KN.dtype.type(self.pessimism) * scores_KN.std(axis=0)
-        return whole
+        mean: NDArray[_Float] = scores_KN.mean(axis=0)
+        if len(scores_KN) > 1:
+            mean -= scores_KN.dtype.type(self.pessimism) * scores_KN.std(axis=0)
+        return mean
 
     def score_members(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Returns what each member gives each encoded conversation, float32 [K, N]."""

@@ -2,7 +2,7 @@
 //!
 //! A shard is [`SHARD`] texts. Its keys are parted by their first byte, so that one partition of all shards can be read
 //! without the rest. File: magic, fingerprint of what was signed and how, 256 x (records, checksum), then 12 bytes per
-//! record (key, text), all little endian.
+//! record (key, position of the text in the order), all little endian.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::minhash::MinHash;
+use crate::order::Order;
 use crate::room::{Room, damaged, storage, write_whole};
 use crate::shingles::for_each_shingle_block;
 use crate::signature::Permutations;
@@ -26,7 +27,7 @@ const MAGIC: u64 = 0x3144_4e42_4c54_5247;
 const HEADER: usize = 16 + PARTITIONS * 16;
 const BYTES: usize = 12;
 
-/// A band of a text: equal keys are the same band with the same rows.
+/// A band of a text, by its position in the order: equal keys are the same band with the same rows.
 pub type Record = (u64, u32);
 
 /// The keys of one shard.
@@ -43,11 +44,12 @@ pub struct Bands {
 }
 
 impl Bands {
-    /// Signs the texts that are their own first copy (`same`); shards that an earlier call wrote are not signed again.
+    /// Signs the texts that are their own first copy (`same`), as they lie; the records name their positions in `order`.
+    /// Shards that an earlier call wrote are not signed again.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Interrupted`].
-    pub fn sign(texts: &[&str], same: &[u32], how: &MinHash, room: Room<'_>) -> Result<Self, Error> {
+    pub fn sign(texts: &[&str], same: &[u32], order: &Order, how: &MinHash, room: Room<'_>) -> Result<Self, Error> {
         let permutations = Permutations::new(how.bands * how.rows, how.seed);
         let mut out = Self { shards: Vec::new(), fingerprint: how.fingerprint() };
         for (number, chunk) in texts.chunks(SHARD).enumerate() {
@@ -55,15 +57,15 @@ impl Bands {
             let own: Vec<u32> =
                 (first..first + chunk.len()).filter(|text| same[*text] as usize == *text).map(|t| t as u32).collect();
             let Some((_, folder)) = room.spill() else {
-                let parted = sign_shard(texts, &own, &permutations, how, room)?;
+                let parted = sign_shard(texts, &own, order, &permutations, how, room)?;
                 out.shards.push(Shard::Held(parted));
                 continue;
             };
             let path = folder.join(format!("bands-{number:05}.bin"));
-            let fingerprint = fingerprint(texts, &own, how);
+            let fingerprint = fingerprint(texts, &own, order, how);
             out.fingerprint = hash::mix(out.fingerprint ^ fingerprint);
             if !is_signed(&path, fingerprint) {
-                let parted = sign_shard(texts, &own, &permutations, how, room)?;
+                let parted = sign_shard(texts, &own, order, &permutations, how, room)?;
                 write_whole(&path, &encode(fingerprint, &parted))?;
             }
             out.shards.push(Shard::Written(path));
@@ -88,15 +90,18 @@ impl Bands {
     }
 }
 
-fn fingerprint(texts: &[&str], own: &[u32], how: &MinHash) -> u64 {
+fn fingerprint(texts: &[&str], own: &[u32], order: &Order, how: &MinHash) -> u64 {
     let hashes: Vec<u64> = own.par_iter().map(|text| hash::bytes(texts[*text as usize].as_bytes())).collect();
     let start = hash::mix(how.fingerprint() ^ own.len() as u64);
-    own.iter().zip(hashes).fold(start, |state, (text, hash)| hash::mix(hash::mix(state ^ hash) ^ u64::from(*text)))
+    own.iter()
+        .zip(hashes)
+        .fold(start, |state, (text, hash)| hash::mix(hash::mix(state ^ hash) ^ u64::from(order.position(*text))))
 }
 
 fn sign_shard(
     texts: &[&str],
     own: &[u32],
+    order: &Order,
     permutations: &Permutations,
     how: &MinHash,
     room: Room<'_>,
@@ -120,7 +125,7 @@ fn sign_shard(
     let mut parted = vec![Vec::new(); PARTITIONS];
     for (text, keys) in own.iter().zip(keys.chunks_exact(how.bands)) {
         for key in keys {
-            parted[(*key >> 56) as usize].push((*key, *text));
+            parted[(*key >> 56) as usize].push((*key, order.position(*text)));
         }
     }
     Ok(parted)

@@ -49,6 +49,18 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// An order that names a text twice, or one that is not there, or leaves one out that it must not.
+    #[error("order: {given} in position {position}; give numbers from 0 to {texts} - 1, {once}")]
+    Order {
+        /// What stands there, -1 where the order ends too soon.
+        given: i64,
+        /// Where.
+        position: usize,
+        /// How many texts there are.
+        texts: usize,
+        /// How often each may come.
+        once: &'static str,
+    },
     /// A text longer than a 32-bit offset reaches.
     #[error("text {document} has {given} bytes; a text may have at most {limit}, cut it into parts")]
     TooMuchText {

@@ -9,6 +9,7 @@ mod exact;
 mod groups;
 mod hash;
 mod minhash;
+mod order;
 mod pieces;
 mod resolve;
 mod room;

@@ -1,9 +1,9 @@
 //! Near duplicates: MinHash signatures, LSH bands, and every candidate verified.
 //!
-//! In the order of the texts, a text is dropped if a text that is **kept**, stands before it and shares a band with it
+//! In the order of the texts (theirs, or one that is given: [`crate::order`]), a text is dropped if a text that is **kept**, stands before it and shares a band with it
 //! has a Jaccard similarity of at least `threshold` with it; its twin is the first such text. So a dropped text is always
-//! verified against one that stays, never dropped through a chain of others, and the one that stays of each group has the
-//! lowest index. Source: Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", 3.4. The Jaccard
+//! verified against one that stays, never dropped through a chain of others, and the one that stays of each group comes
+//! first. Source: Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", 3.4. The Jaccard
 //! similarity is that of the sets of shingles as 64-bit hashes ([`crate::shingles`]). Of the kept texts of one band the
 //! first 1,000 are compared ([`crate::resolve`]).
 //!
@@ -17,6 +17,7 @@ use crate::bands::Bands;
 use crate::error::{check_count, check_texts};
 use crate::exact::exact;
 use crate::groups::Groups;
+use crate::order::Order;
 use crate::pieces::Unit;
 use crate::resolve::resolve;
 use crate::room::Room;
@@ -80,17 +81,25 @@ pub struct NearDuplicates {
 /// What one text of a group takes while groups are resolved, in bytes.
 const BYTES_PER_MEMBER: u64 = 64;
 
-/// Finds near duplicates. The texts may be mapped files; beside them `room` bounds the memory, but for 16 bytes per text.
+/// Finds near duplicates. The texts may be mapped files; beside them `room` bounds the memory, but for 60 bytes per text.
+/// They are signed as they lie; only what is compared is looked for in `order` (the positions of the texts, first to
+/// last; none is as they lie).
 ///
 /// # Errors
 /// [`Error::Zero`], [`Error::TooMany`], [`Error::BandsBeyondSignature`], [`Error::Threshold`], [`Error::TooManyTexts`],
-/// [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
-pub fn near_duplicates(texts: &[&str], how: &MinHash, room: Room<'_>) -> Result<NearDuplicates, Error> {
+/// [`Error::Order`], [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
+pub fn near_duplicates(
+    texts: &[&str],
+    order: Option<&[i64]>,
+    how: &MinHash,
+    room: Room<'_>,
+) -> Result<NearDuplicates, Error> {
     how.check()?;
     check_texts(texts.len())?;
+    let order = Order::new(order, texts.len())?;
     // A million copies cost one lookup each, not a band.
-    let same: Vec<u32> = exact(texts, Unit::Document, room)?.cluster.into_iter().map(|first| first as u32).collect();
-    let bands = Bands::sign(texts, &same, how, room)?;
+    let same = order.first_of_clusters(&exact(texts, Unit::Document, room)?.cluster);
+    let bands = Bands::sign(texts, &same, &order, how, room)?;
     let groups = Groups::find(&bands, texts.len(), room)?;
     drop(bands);
 
@@ -100,11 +109,13 @@ pub fn near_duplicates(texts: &[&str], how: &MinHash, room: Room<'_>) -> Result<
         twin: vec![-1; texts.len()],
         similarity: vec![0.0; texts.len()],
     };
+    let arranged = order.arrange(texts);
     let limit = room.memory.map_or(u64::MAX, |memory| memory / 4 / BYTES_PER_MEMBER);
     for roots in groups.batches(texts.len(), limit)? {
-        for (text, twin) in resolve(texts, &groups.members(&roots)?, how, room)? {
-            out.twin[text as usize] = i64::from(twin.text);
-            out.similarity[text as usize] = twin.similarity as f32;
+        for (position, twin) in resolve(&arranged, &groups.members(&roots)?, how, room)? {
+            let text = order.text(position) as usize;
+            out.twin[text] = i64::from(order.text(twin.position));
+            out.similarity[text] = twin.similarity as f32;
         }
     }
     for (text, first) in same.iter().map(|first| *first as usize).enumerate() {

@@ -21,8 +21,8 @@ const MAX_PER_BAND: usize = 1000;
 /// A kept text and its similarity to a dropped one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Twin {
-    /// The kept one.
-    pub text: u32,
+    /// Of the kept one.
+    pub position: u32,
     /// Jaccard similarity of the two.
     pub similarity: f64,
 }
@@ -59,7 +59,7 @@ impl Kept<'_> {
                     jaccard_at_least(set, &other, self.how.threshold)
                 }
             };
-            Some(Twin { text: candidate, similarity: similarity? })
+            Some(Twin { position: candidate, similarity: similarity? })
         })
     }
 
@@ -79,7 +79,8 @@ impl Kept<'_> {
     }
 }
 
-/// The twin of each dropped text of `members`, in order, by the definition at the top of `minhash.rs`.
+/// The twin of each dropped text of `members`, by the definition at the top of `minhash.rs`; `texts` are in the order that
+/// it speaks of, and a text is named by its position in it.
 ///
 /// # Errors
 /// [`Error::Interrupted`].

@@ -13,6 +13,7 @@
 use rayon::prelude::*;
 
 use crate::error::{check_count, check_texts};
+use crate::order::choose;
 use crate::room::Room;
 use crate::spans::Span;
 use crate::{Error, hash};
@@ -24,11 +25,24 @@ const BASE: u64 = 0x2545_f491_4f6c_dd1d;
 const MAP_BITS: u64 = 16;
 const TABLE_BYTES: u64 = 24;
 
-/// Finds the repeated spans, in order; those of one text neither touch nor overlap.
+/// Finds the repeated spans, in the order of the texts; those of one text neither touch nor overlap.
+///
+/// Only the texts that `order` names are looked at, and which of two comes first is told by it; none is all as they lie.
 ///
 /// # Errors
-/// [`Error::Zero`], [`Error::TooMany`], [`Error::TooManyTexts`], [`Error::TooMuchText`], [`Error::Interrupted`].
-pub fn substrings(texts: &[&str], min_bytes: usize, room: Room<'_>) -> Result<Vec<Span>, Error> {
+/// [`Error::Order`], [`Error::Zero`], [`Error::TooMany`], [`Error::TooManyTexts`], [`Error::TooMuchText`], [`Error::Interrupted`].
+pub fn substrings(texts: &[&str], order: Option<&[i64]>, min_bytes: usize, room: Room<'_>) -> Result<Vec<Span>, Error> {
+    let mut spans = repeated(&choose(texts, order)?, min_bytes, room)?;
+    if let Some(order) = order {
+        for span in &mut spans {
+            span.document = order[span.document as usize];
+        }
+        spans.sort_unstable_by_key(|span| (span.document, span.start));
+    }
+    Ok(spans)
+}
+
+fn repeated(texts: &[&str], min_bytes: usize, room: Room<'_>) -> Result<Vec<Span>, Error> {
     let limit = u32::MAX as usize;
     check_count("min_bytes", min_bytes, limit)?;
     check_texts(texts.len())?;
@@ -279,7 +293,7 @@ mod tests {
         ) {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let expected = brute_force(&texts, min_bytes);
-            prop_assert_eq!(&substrings(&texts, min_bytes, Room::default()).unwrap(), &expected);
+            prop_assert_eq!(&substrings(&texts, None, min_bytes, Room::default()).unwrap(), &expected);
             let mut found: Vec<Found> = (0..passes).flat_map(|share| {
                 Pass { texts: &texts, min_bytes, share, passes, room: Room::default() }.run(8).unwrap()
             }).collect();

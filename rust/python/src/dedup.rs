@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use gristlm_dedup::{
     Error, MinHash, Room, Span, Step, Unit, contamination, cut, exact, near_duplicates, signatures, substrings,
 };
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 use crate::errors::{ErrorClass, error};
@@ -19,6 +19,7 @@ fn raise(failure: Error) -> PyErr {
         | Error::BandsBeyondSignature { .. }
         | Error::TooMany { .. }
         | Error::Threshold { .. }
+        | Error::Order { .. }
         | Error::TooManyTexts { .. }
         | Error::TooMuchText { .. }
         | Error::Interrupted
@@ -85,11 +86,12 @@ type NearParts<'py> =
 
 /// Returns which texts stay, and the verified twin of each other one.
 #[pyfunction]
-#[pyo3(signature = (texts, num_perm, bands, rows, ngram, threshold, seed, how))]
+#[pyo3(signature = (texts, order, num_perm, bands, rows, ngram, threshold, seed, how))]
 #[expect(clippy::too_many_arguments, reason = "each is a keyword of dedup.minhash")]
 fn dedup_minhash<'py>(
     py: Python<'py>,
     texts: Texts,
+    order: Option<PyReadonlyArray1<'_, i64>>,
     num_perm: usize,
     bands: usize,
     rows: usize,
@@ -99,7 +101,8 @@ fn dedup_minhash<'py>(
     how: How,
 ) -> PyResult<NearParts<'py>> {
     let options = MinHash { num_perm, bands, rows, ngram, threshold, seed };
-    let found = how.run(py, |room| near_duplicates(&texts.as_slices(), &options, room))?;
+    let order = order.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
+    let found = how.run(py, |room| near_duplicates(&texts.as_slices(), order, &options, room))?;
     Ok((
         found.keep.into_pyarray(py),
         found.cluster.into_pyarray(py),
@@ -128,14 +131,16 @@ fn dedup_signatures<'py>(
 
 /// Returns the repeated spans.
 #[pyfunction]
-#[pyo3(signature = (texts, min_bytes, how))]
+#[pyo3(signature = (texts, order, min_bytes, how))]
 fn dedup_substrings<'py>(
     py: Python<'py>,
     texts: Texts,
+    order: Option<PyReadonlyArray1<'_, i64>>,
     min_bytes: usize,
     how: How,
 ) -> PyResult<Bound<'py, PyArray2<i64>>> {
-    let spans = how.run(py, |room| substrings(&texts.as_slices(), min_bytes, room))?;
+    let order = order.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
+    let spans = how.run(py, |room| substrings(&texts.as_slices(), order, min_bytes, room))?;
     span_table(py, &spans)
 }
 

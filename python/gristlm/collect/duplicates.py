@@ -1,0 +1,112 @@
+"""Duplicates over all documents: copies, near copies, and passages that stood before.
+
+Which document stays does not depend on how the corpus was put together: the one whose id is least, and of equal ids the
+one whose text is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gristlm import dedup
+from gristlm.collect.config import CollectConfig, size_in_bytes
+
+_BLANK_BYTES = 1000  # what is left of a text, at most, if it is looked at whether that is white space
+
+
+@dataclasses.dataclass(frozen=True)
+class Duplicates:
+    """What each of N documents repeats."""
+
+    order: npt.NDArray[np.int64]
+    """int64[N]: the documents, the one that is rather to stay first."""
+    first: npt.NDArray[np.int64]
+    """int64[N]: the document that each one repeats, -1 for one that is kept."""
+    exact: npt.NDArray[np.bool_]
+    """bool[N]: whether it is an exact copy."""
+    similarity: npt.NDArray[np.float32]
+    """float32[N]: how alike a near one is."""
+    threshold: float | None
+    """From which on a near one is one."""
+
+
+def find(whole: pa.Table, config: CollectConfig, folder: Path) -> Duplicates:
+    """Returns the copies and near copies among documents with an id and a text; what does not fit lies in `folder`."""
+    texts = whole.column("text")
+    order = pc.sort_indices(
+        whole.select(["id", "text"]), sort_keys=[("id", "ascending"), ("text", "ascending")]
+    ).to_numpy()
+    order = order.astype(np.int64)
+    first = np.full(len(texts), -1, dtype=np.int64)
+    similarity = np.zeros(len(texts), dtype=np.float32)
+    memory = _memory(config)
+    if config.near_duplicate_threshold is not None:
+        near = dedup.minhash(
+            texts,
+            threshold=config.near_duplicate_threshold,
+            order=order,
+            num_threads=config.num_threads,
+            memory=memory,
+            folder=folder,
+        )
+        first[~near.keep] = near.twin[~near.keep]
+        similarity = near.similarity
+    cluster = dedup.exact(texts, num_threads=config.num_threads, memory=memory, folder=folder).cluster
+    positions = np.empty(len(texts), dtype=np.int64)
+    positions[order] = np.arange(len(texts))
+    least = np.full(len(texts), len(texts), dtype=np.int64)
+    np.minimum.at(least, cluster, positions)
+    original = order[least[cluster]]
+    # A copy whose original is itself no more than near to a document that is kept goes with that document as its twin.
+    exact = (original != np.arange(len(texts))) & (first[original] < 0)
+    first[exact] = original[exact]
+    return Duplicates(order, first, exact, similarity, config.near_duplicate_threshold)
+
+
+def repeated(
+    texts: pa.ChunkedArray, order: npt.NDArray[np.int64], config: CollectConfig
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Returns the passages to cut, int64[M, 3] as `dedup.substrings` has them, and the texts of which nothing is left.
+
+    Args:
+        texts: all N texts.
+        order: int64[K], those that are kept, the one that is rather to stay whole first.
+        config: with `repeated_bytes`.
+    """
+    if config.repeated_bytes is None:
+        return np.zeros((0, 3), dtype=np.int64), np.zeros(0, dtype=np.int64)
+    spans = dedup.substrings(
+        texts, min_bytes=config.repeated_bytes, order=order, num_threads=config.num_threads, memory=_memory(config)
+    ).spans
+    gone = np.zeros(len(texts), dtype=np.int64)
+    np.add.at(gone, spans[:, 0], spans[:, 2] - spans[:, 1])
+    left = np.asarray(pc.binary_length(texts), dtype=np.int64) - gone
+    candidates = np.flatnonzero((gone > 0) & (left <= _BLANK_BYTES))
+    empty = [row for row in candidates.tolist() if not _cut(texts[row].as_py(), spans, row).strip()]
+    emptied = np.array(empty, dtype=np.int64)
+    return spans[~np.isin(spans[:, 0], emptied)], emptied
+
+
+def cut(table: pa.Table, spans: npt.NDArray[np.int64], start: int) -> pa.Table:
+    """Returns the table, whose rows stand from `start` on in the whole, without the passages."""
+    here = spans[np.searchsorted(spans[:, 0], start) : np.searchsorted(spans[:, 0], start + len(table))]
+    if not len(here):
+        return table
+    texts = dedup.cut(table.column("text"), here - np.array([start, 0, 0]))
+    field = table.schema.get_field_index("text")
+    return table.set_column(field, table.schema.field(field), pa.array(texts, type=table.schema.field(field).type))
+
+
+def _cut(text: str, spans: npt.NDArray[np.int64], row: int) -> str:
+    own = spans[np.searchsorted(spans[:, 0], row) : np.searchsorted(spans[:, 0], row + 1)]
+    return dedup.cut([text], own * np.array([0, 1, 1]))[0]
+
+
+def _memory(config: CollectConfig) -> int:
+    return size_in_bytes(config.memory) // 4  # the rest is for the tables and what Python holds
