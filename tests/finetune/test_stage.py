@@ -15,6 +15,7 @@ from gristlm.finetune import FinetuneConfig  # noqa: E402
 from gristlm.finetune.batches import lay_out  # noqa: E402
 from gristlm.finetune.config import REFERENCE_FREE  # noqa: E402
 from gristlm.model import Model  # noqa: E402
+from gristlm.training import MetricsLog  # noqa: E402
 from gristlm.training.chat_prompt import encode_prompt, load_template  # noqa: E402
 
 SFT = {"epochs": 3, "global_batch_size": 8, "learning_rate": 1e-2, "num_threads": 1, "checkpoint_every": 5}
@@ -163,7 +164,11 @@ finetune.run(FinetuneConfig.model_validate_json(sys.argv[6]), files, Path(out))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "options"), [("sft", SFT), ("pairs", DPO)])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("sft", SFT), ("pairs", DPO), ("sft", SFT | {"lora_rank": 4, "neftune_alpha": 5.0, "evaluate_every": 4})],
+    ids=["sft", "dpo", "lora"],
+)
 def test_a_run_that_was_killed_ends_like_one_that_was_not(checkpoint, data, tmp_path, name, options):
     config = FinetuneConfig(**options)
     whole = finetune.run(config, inputs(checkpoint, data, name), tmp_path / "whole")
@@ -180,6 +185,29 @@ def test_a_run_that_was_killed_ends_like_one_that_was_not(checkpoint, data, tmp_
         for n in ("cut", "whole")
     ]
     assert timeless[0] == timeless[1]
+    files = [sorted(p.relative_to(tmp_path / n) for p in (tmp_path / n / "final").rglob("*")) for n in ("cut", "whole")]
+    assert files[0] == files[1]
+
+
+CUTS = [{"method": method} for method in ("ipo", "hinge", "robust", "simpo", "orpo", "cpo", "kto")]
+
+
+@pytest.mark.parametrize("options", [*CUTS, {"cache_reference": False}, {"lora_rank": 4}], ids=str)
+def test_every_method_goes_on_from_its_checkpoint_to_the_same_bits(checkpoint, data, tmp_path, monkeypatch, options):
+    config = FinetuneConfig(**DPO | {"epochs": 2, "num_samples": 2, "max_sample_tokens": 4} | options)
+    whole = finetune.run(config, inputs(checkpoint, data, "pairs"), tmp_path / "whole")
+    write = MetricsLog.write
+
+    def write_and_stop(self, step, **figures):
+        write(self, step, **figures)
+        if step == 7:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsLog, "write", write_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            finetune.run(config, inputs(checkpoint, data, "pairs"), tmp_path / "cut")
+    assert finetune.run(config, inputs(checkpoint, data, "pairs"), tmp_path / "cut").digest == whole.digest
 
 
 @pytest.mark.parametrize("method", ["dpo", "ipo", "hinge", "robust", "simpo", "orpo", "cpo", "kto"])

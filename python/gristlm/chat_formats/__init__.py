@@ -24,5 +24,6 @@ from gristlm.chat_formats.parsing import FORMATS, detect, parse
 from gristlm.chat_formats.unparsing import unparse
 
 __all__ = [
-    "FORMATS", "Conversation", "Example", "Labelled", "Message", "Pair", "Ranking", "Tools", "detect", "parse", "unparse",
+    "FORMATS", "Conversation", "Example", "Labelled", "Message", "Pair", "Ranking", "Tools", "detect", "parse",
+    "unparse",
 ]  # fmt: skip

@@ -23,6 +23,12 @@ def finetune(
     heldout_data: Annotated[
         str | None, typer.Option("--heldout-data", help="The same, held out, to measure on.")
     ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(
+            "--tokens", help="The run's tokens/, to measure bits per byte on documents held out of pretraining."
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be trained on.")] = False,
     config: ConfigFile = None,
     seed: Seed = None,
@@ -49,5 +55,7 @@ def finetune(
         for name, given in (("data", data), ("heldout_data", heldout_data))
         if given is not None
     }
+    if tokens is not None:
+        files["tokens"] = tokens
     run(table, {"checkpoint": find_checkpoint(checkpoint), **files}, output)
     wrote(output / "final")

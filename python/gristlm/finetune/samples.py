@@ -1,4 +1,4 @@
-"""What the model says to held-out prompts while it is tuned: `samples.jsonl`."""
+"""What the model says to held-out prompts while it is tuned, and how long its answers get: `samples.jsonl`."""
 
 from __future__ import annotations
 
@@ -47,10 +47,15 @@ class Samples:
                 self._ids.append(ids)
 
     @torch.no_grad()
-    def __call__(self, step: int) -> None:
-        """Writes this step's answers, after those of earlier steps; what a cut-off call wrote of later ones goes."""
+    def __call__(self, step: int) -> dict[str, float | None]:
+        """Writes this step's answers, after those of earlier steps; what a cut-off call wrote of later ones goes.
+
+        Returns:
+            `answer_tokens`, the mean length of an answer without its end of turn, and `answers_ended`, the share of
+            answers that ended by themselves: where it is below 1, `answer_tokens` is cut by `max_sample_tokens`.
+        """
         if not self._ids:
-            return
+            return {}
         training = self._model.training
         self._model.eval()
         room = self._model.config.max_seq_len - max(map(len, self._ids))
@@ -59,12 +64,16 @@ class Samples:
         self._model.train(training)
         kept = self._file.read_text(encoding="utf-8").splitlines() if self._file.is_file() else []
         lines = [line for line in kept if json.loads(line)["step"] < step]
+        lengths, ended = [], 0
         for prompt, (completion,) in zip(self._prompts, said, strict=True):
             ends = completion.tokens[-1:] == [self._chat.end_id]
+            lengths.append(len(completion.tokens) - ends)
+            ended += completion.finish_reason == "stop"
             answer = self._tokenizer.decode(completion.tokens[: len(completion.tokens) - ends])
             row = {"step": step, "prompt": prompt, "answer": answer, "finish_reason": completion.finish_reason}
             lines.append(json.dumps(row, ensure_ascii=False))
         write_atomic(self._file, "\n".join(lines) + "\n")
+        return {"answer_tokens": sum(lengths) / len(lengths), "answers_ended": ended / len(lengths)}
 
 
 def _prompt(example: Conversation | Pair | Labelled | Ranking) -> list[Message]:

@@ -66,6 +66,10 @@ class Ranks:
         return values[0]
 
 
+ALONE = Ranks()
+"""The only process."""
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[Ranks]:
     """Yields this process's place among those that torchrun started, connected for as long as the context lasts.
@@ -74,7 +78,7 @@ def joined() -> Iterator[Ranks]:
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
-        yield Ranks()
+        yield ALONE
         return
     mine = not torch.distributed.is_initialized()
     if mine:
