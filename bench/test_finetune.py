@@ -100,6 +100,19 @@ def settings(path, **more):
     }  # fmt: skip
 
 
+def noisy_copy(base, path):
+    """The same model a little away from itself, so that its preference loss is not just log 2."""
+    model = Model.from_pretrained(base)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.empty(parameter.shape).normal_(0, 0.02, generator=generator))
+    model.save_pretrained(path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (path / name).write_bytes((base / name).read_bytes())
+    return path
+
+
 def peer(base):
     return transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa")
 
@@ -168,6 +181,14 @@ def test_dpo(benchmark, base, development_data, tmp_path, cached):
         Chat(tokenizer, TEMPLATES["chatml"]), Rows(rows.examples[:PAIRS], rows.format, []), tokenizer, LENGTH, config
     )
     assert len(answers.units) == PAIRS or answers.prepared.skipped
+    other = noisy_copy(base, tmp_path / "other")
+    lengths = torch.from_numpy(answers.lengths)
+    flat = answers.units.T.ravel()
+    with torch.no_grad():
+        batch = lay_out(answers.prepared, flat, packing=True, max_seq_len=LENGTH, device=torch.device("cpu"))
+        policy, reference = (preference._sums(Model.from_pretrained(path), batch) for path in (other, base))
+    good = torch.from_numpy(answers.good[flat])
+    mine = preference._loss(config, policy, reference, lengths[torch.from_numpy(flat)], good).item()
     kept = sorted({int(row) // 2 for row in answers.prepared.rows[answers.units[:, 0]]})
     data = datasets.Dataset.from_list(
         [
@@ -176,6 +197,14 @@ def test_dpo(benchmark, base, development_data, tmp_path, cached):
         ]
     )
     count = iter(range(9))
+    judge = trl.DPOTrainer(
+        peer(other), ref_model=peer(base), train_dataset=data, processing_class=transformers.AutoTokenizer.from_pretrained(base),
+        args=trl.DPOConfig(**settings(tmp_path / "judge", per_device_train_batch_size=len(kept), beta=0.1)),
+    )  # fmt: skip
+    with torch.no_grad():
+        theirs_loss = judge.compute_loss(judge.model, next(iter(judge.get_train_dataloader()))).item()
+    print(f"\nDPO's loss on {len(kept)} pairs: ours {mine:.6f}, TRL {theirs_loss:.6f}")
+    assert mine == pytest.approx(theirs_loss, rel=1e-3)
 
     def ours():
         out, model = tmp_path / f"ours-{next(count)}", Model.from_pretrained(base)

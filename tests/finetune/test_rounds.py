@@ -2,13 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from gristlm import finetune  # noqa: E402
 from gristlm.errors import ConfigError, FormatError, InputError  # noqa: E402
-from gristlm.finetune import FinetuneConfig  # noqa: E402
+from gristlm.finetune import FinetuneConfig, rounds  # noqa: E402
 from gristlm.finetune.rounds import RoundsConfig, run  # noqa: E402
 from gristlm.model import Model  # noqa: E402
 
@@ -40,17 +41,23 @@ def inputs(talker, prompts):
 
 
 def score(asked, answers, rows):
-    """Likes threes."""
+    """Likes short answers."""
     assert all(messages[-1]["role"] == "user" and "reference" in row for messages, row in zip(asked, rows, strict=True))
-    return [answer.count("3") / max(1, len(answer)) for answer in answers]
+    return [-float(len(answer)) for answer in answers]
 
 
 def config(method, **more):
-    tune = FinetuneConfig(**TUNE, method=method, epochs=2, learning_rate=5e-3 if method == "sft" else 1e-3)
+    tune = FinetuneConfig(**TUNE, method=method, epochs=2, learning_rate=1e-2 if method == "sft" else 2e-3)
     return RoundsConfig(**{
         "rounds": 2, "answers_per_prompt": 6, "max_new_tokens": 16, "temperature": 1.0, "finetune": tune,
         "num_threads": 1, **more,
     })  # fmt: skip
+
+
+def tuned_on(path):
+    counts = json.loads((path / "manifest.json").read_text())["counts"]
+    assert counts["rows_skipped"] == 0
+    return counts["rows"]
 
 
 def lines(path):
@@ -78,13 +85,36 @@ def test_rounds_raise_the_score_of_held_out_answers(talker, prompts, tmp_path, m
         for row in chosen:
             answers = said[json.dumps(row["prompt"] if method == "dpo" else row["messages"][:-1])]
             good = row["chosen"] if method == "dpo" else row["messages"][-1:]
-            (found,) = {one["score"] for one in answers if one["ended"] and one["answer"] == good[0]["content"]}
+            (found,) = {one["score"] for one in answers if one["whole"] and one["answer"] == good[0]["content"]}
             assert found > min(one["score"] for one in answers)
             if len(answers) == 6:
-                assert found == max(one["score"] for one in answers if one["ended"] and one["answer"].strip())
-                if method == "dpo":
-                    bad = [one["score"] for one in answers if one["answer"] == row["rejected"][0]["content"]]
-                    assert bad[0] == min(one["score"] for one in answers if one["answer"].strip())
+                assert found == max(one["score"] for one in answers if one["whole"])
+        assert tuned_on(place / "tuned") == len(chosen)  # none is refused
+
+
+@pytest.mark.parametrize(
+    ("answers", "scores", "best", "worst"),
+    [
+        ([("a", 1, 1), ("b", 1, 1), ("c", 1, 1)], [2, 3, 1], "b", "c"),
+        ([("a", 1, 1), ("b", 0, 1), ("c", 1, 1)], [2, 3, 1], "a", "c"),  # the best was cut off
+        ([("a", 1, 1), ("b", 1, 0), ("c", 1, 0)], [2, 3, 1], None, None),  # special tokens in two of three
+        ([("a", 1, 1), ("b\ufffd", 1, 1), ("c", 0, 1)], [2, 3, 1], "a", "c"),
+        ([("a", 1, 1), ("b", 1, 1), ("c", 0, 1)], [1, 1, 2], None, None),  # what is whole is not better
+        ([("a", 1, 1), ("b", 1, 1), ("c", 1, 1)], [1, 1, 1], None, None),
+        ([("a", 1, 1), ("b", 1, 1), ("c", 1, 1)], [2, 2, 1], "a", "c"),
+    ],
+)
+def test_what_is_selected(answers, scores, best, worst):
+    prompt = rounds._Prompt("p:1", [{"role": "user", "content": "Q"}], {})
+    said = [rounds._Answer(text, bool(ended), bool(plain)) for text, ended, plain in answers]
+    learnt = rounds._select("sft", prompt, said, np.array(scores, dtype=float))
+    pair = rounds._select("dpo", prompt, said, np.array(scores, dtype=float))
+    if best is None:
+        assert learnt is pair is None
+        return
+    assert [message["content"] for message in learnt.messages] == ["Q", best]
+    assert learnt.first_target == 1
+    assert (pair.chosen[0]["content"], pair.rejected[0]["content"]) == (best, worst)
 
 
 def test_a_run_that_was_cut_off_scores_nothing_twice_and_ends_the_same(talker, prompts, tmp_path, monkeypatch):

@@ -6,8 +6,9 @@ section 3.2.3). With a preference method the best and the worst make a pair, and
 reference: iterated preference tuning (Xu et al. 2023, arXiv 2312.16682, section 3; Yuan et al. 2024, arXiv 2401.10020,
 section 2.3).
 
-Ours, for the papers do not say: an answer that was cut off before its end is never learnt (it may be the worst of a
-pair), and a prompt whose answers all score the same is left out, since it tells nothing apart.
+Ours, for the papers do not say: an answer that was cut off before its end, or is not valid UTF-8, is never learnt (it
+may be the worst of a pair); one with special tokens in it is left out; and so is a prompt whose answers all score the
+same, since it tells nothing apart.
 """
 
 from __future__ import annotations
@@ -77,6 +78,13 @@ class _Prompt:
 class _Answer:
     text: str
     ended: bool
+    plain: bool
+    """It says something, and no special token stands in it."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it may be learnt as it is."""
+        return self.plain and self.ended and "\ufffd" not in self.text
 
 
 def run(config: RoundsConfig, inputs: Mapping[str, Path], output_dir: Path, score: Score) -> Manifest:
@@ -155,7 +163,7 @@ def _generate(
             )
         lines = [
             json.dumps(
-                {"prompt": list(prompt.messages), "answer": answer.text, "ended": answer.ended, "score": value},
+                {"prompt": list(prompt.messages), "answer": answer.text, "whole": answer.whole, "score": value},
                 ensure_ascii=False,
             )
             for prompt, said, values in zip(prompts, answers, scores, strict=True)
@@ -192,8 +200,8 @@ def _heldout_score(
 
 def _select(method: str, prompt: _Prompt, answers: Sequence[_Answer], scores: NDArray[np.float64]) -> Example | None:
     """Returns what is learnt of the answers to a prompt; None where nothing is. The first of equal ones counts."""
-    usable = [i for i, answer in enumerate(answers) if answer.text.strip()]
-    whole = [i for i in usable if answers[i].ended]
+    usable = [i for i, answer in enumerate(answers) if answer.plain]
+    whole = [i for i in usable if answers[i].whole]
     if not whole:
         return None
     best, worst = max(whole, key=scores.__getitem__), min(usable, key=scores.__getitem__)
@@ -227,6 +235,7 @@ class _Speaker:
         self._config = config
         self._model = Model.from_pretrained(path, device=str(device.pick(config.num_threads))).eval()
         self._tokenizer = Tokenizer.from_file(path)
+        self._special = set(self._tokenizer.special_tokens.values())
         template = config.finetune.template or load_template(path)
         self._chat = Chat(self._tokenizer, choose(template, self._tokenizer.special_tokens))
 
@@ -260,7 +269,9 @@ class _Speaker:
 
     def _answer(self, tokens: Sequence[int]) -> _Answer:
         ended = list(tokens[-1:]) == [self._chat.end_id]
-        return _Answer(self._tokenizer.decode(list(tokens[: len(tokens) - ended])), ended)
+        said = list(tokens[: len(tokens) - ended])
+        text = self._tokenizer.decode(said)
+        return _Answer(text, ended, bool(text.strip()) and self._special.isdisjoint(said))
 
 
 def _read(path: Path) -> list[_Prompt]:
