@@ -113,6 +113,31 @@ def noisy_copy(base, path):
     return path
 
 
+def tokenizer_of(base):
+    return transformers.AutoTokenizer.from_pretrained(base)
+
+
+def as_trl(answers, chosen, rejected):
+    """A pair as TRL's own columns, from our ids; what follows the end of turn is nobody's target."""
+    (ids, mask), (others, targets) = map(answers.prepared.conversation, (int(chosen), int(rejected)))
+    first = int(mask.argmax())
+    return {
+        "prompt_ids": ids[:first].tolist(),
+        "chosen_ids": ids[mask].tolist(),
+        "rejected_ids": others[targets].tolist(),
+    }
+
+
+def dpo_loss(answers, config, policy, reference):
+    """The loss over all pairs at once, by the loop's own parts."""
+    places = answers.units.T.ravel()
+    batch = lay_out(answers.prepared, places, packing=True, max_seq_len=LENGTH, device=torch.device("cpu"))
+    with torch.no_grad():
+        sums = [preference._sums(Model.from_pretrained(path), batch) for path in (policy, reference)]
+    lengths, good = (torch.from_numpy(values[places]) for values in (answers.lengths, answers.good))
+    return preference._loss(config, *sums, lengths, good).item()
+
+
 def peer(base):
     return transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa")
 
@@ -168,7 +193,7 @@ def test_sft(benchmark, base, prepared, tmp_path, packing):
 
 
 @pytest.mark.parametrize("cached", [True, False])
-def test_dpo(benchmark, base, development_data, tmp_path, cached):
+def test_dpo(benchmark, base, development_data, tmp_path, cached, monkeypatch):
     path = tmp_path / "pairs.jsonl"
     with gzip.open(development_data / "post/hh-rlhf/harmless-base-test.jsonl.gz", "rt") as file:
         path.write_text("".join([line for line in file if 400 < len(line) < 2200][: 2 * PAIRS]))
@@ -181,30 +206,18 @@ def test_dpo(benchmark, base, development_data, tmp_path, cached):
         Chat(tokenizer, TEMPLATES["chatml"]), Rows(rows.examples[:PAIRS], rows.format, []), tokenizer, LENGTH, config
     )
     assert len(answers.units) == PAIRS or answers.prepared.skipped
-    other = noisy_copy(base, tmp_path / "other")
-    lengths = torch.from_numpy(answers.lengths)
-    flat = answers.units.T.ravel()
-    with torch.no_grad():
-        batch = lay_out(answers.prepared, flat, packing=True, max_seq_len=LENGTH, device=torch.device("cpu"))
-        policy, reference = (preference._sums(Model.from_pretrained(path), batch) for path in (other, base))
-    good = torch.from_numpy(answers.good[flat])
-    mine = preference._loss(config, policy, reference, lengths[torch.from_numpy(flat)], good).item()
-    kept = sorted({int(row) // 2 for row in answers.prepared.rows[answers.units[:, 0]]})
-    data = datasets.Dataset.from_list(
-        [
-            {name: [dict(m) for m in getattr(rows.examples[i], name)] for name in ("prompt", "chosen", "rejected")}
-            for i in kept
-        ]
-    )
-    count = iter(range(9))
+    monkeypatch.setattr(trl.DPOTrainer, "_prepare_dataset", lambda self, dataset, *rest: dataset)  # the same ids
+    data = datasets.Dataset.from_list([as_trl(answers, *unit) for unit in answers.units])
+    other, count = noisy_copy(base, tmp_path / "other"), iter(range(9))
     judge = trl.DPOTrainer(
-        peer(other), ref_model=peer(base), train_dataset=data, processing_class=transformers.AutoTokenizer.from_pretrained(base),
-        args=trl.DPOConfig(**settings(tmp_path / "judge", per_device_train_batch_size=len(kept), beta=0.1)),
+        peer(other), ref_model=peer(base), train_dataset=data, processing_class=tokenizer_of(base),
+        args=trl.DPOConfig(**settings(tmp_path / "judge", per_device_train_batch_size=len(data), beta=0.1)),
     )  # fmt: skip
     with torch.no_grad():
         theirs_loss = judge.compute_loss(judge.model, next(iter(judge.get_train_dataloader()))).item()
-    print(f"\nDPO's loss on {len(kept)} pairs: ours {mine:.6f}, TRL {theirs_loss:.6f}")
-    assert mine == pytest.approx(theirs_loss, rel=1e-3)
+    loss = dpo_loss(answers, config, other, base)
+    print(f"\nloss on {len(data)} pairs: ours {loss:.6f}, TRL {theirs_loss:.6f}")
+    assert loss == pytest.approx(theirs_loss, rel=1e-4)
 
     def ours():
         out, model = tmp_path / f"ours-{next(count)}", Model.from_pretrained(base)
@@ -221,7 +234,7 @@ def test_dpo(benchmark, base, development_data, tmp_path, cached):
         ))  # fmt: skip
         trainer = trl.DPOTrainer(
             peer(base), ref_model=None if cached else peer(base), args=arguments, train_dataset=data,
-            processing_class=transformers.AutoTokenizer.from_pretrained(base),
+            processing_class=tokenizer_of(base),
         )  # fmt: skip
         return trainer.train
 
