@@ -97,7 +97,8 @@ def train(
     keeper = Keeper(stage_dir, model, trained or model, adamw, config, tokenizer_dir=tokenizer_dir, ranks=ranks)
 
     def measure(step: int) -> Figures:
-        return {**_measure(model, heldout, heldout_reference, config, max_seq_len, ranks), **watch(step)}
+        known = heldout_reference if step == 0 else None  # nothing has been learnt: the policy is the reference
+        return {**_measure(model, heldout, heldout_reference, config, max_seq_len, ranks, known), **watch(step)}
 
     first, before = keeper.begin(measure)
     after = before if first <= total_steps else measure(total_steps)
@@ -258,12 +259,16 @@ def _measure(
     config: FinetuneConfig,
     max_seq_len: int,
     ranks: Ranks,
+    known: NDArray[np.float32] | None,
 ) -> Figures:
-    """Returns the held-out loss, margin, KL, and accuracy with the bounds of its 95 % interval (Wilson 1927)."""
+    """Returns the held-out loss, margin, KL, and accuracy with the bounds of its 95 % interval (Wilson 1927).
+
+    `known` are the policy's log-probabilities, where they need not be computed.
+    """
     if heldout is None:
         return {}
-    logprobs = torch.from_numpy(
-        answer_logprobs(
+    if known is None:
+        known = answer_logprobs(
             model,
             heldout.prepared,
             packing=config.packing,
@@ -271,7 +276,7 @@ def _measure(
             max_seq_len=max_seq_len,
             ranks=ranks,
         )
-    )
+    logprobs = torch.from_numpy(known)
     answers = torch.from_numpy(heldout.units.T.ravel())
     ref = None if reference is None else torch.from_numpy(reference)[answers]
     lengths, good = torch.from_numpy(heldout.lengths)[answers], torch.from_numpy(heldout.good)[answers]
