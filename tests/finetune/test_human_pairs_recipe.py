@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from gristlm.cli.recipe import Recipe  # noqa: E402
-from gristlm.cli.run import run_recipe, with_sources  # noqa: E402
-from gristlm.errors import ConfigError  # noqa: E402
-from gristlm.runs import recipe  # noqa: E402
+from gristlm.cli.recipe import Recipe
+from gristlm.cli.run import run_recipe, with_sources
+from gristlm.errors import ConfigError
+from gristlm.runs import recipe
 
 SMALL = {
     "tokenizer.vocab_size": "512", "model.num_layers": "1", "model.d_model": "32", "model.num_heads": "2",
