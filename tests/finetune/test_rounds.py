@@ -1,5 +1,6 @@
 """Generate, score, select, train, again: what is selected, that it helps, and that it goes on where it was cut off."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from gristlm.errors import ConfigError, FormatError, InputError  # noqa: E402
 from gristlm.finetune import FinetuneConfig, rounds  # noqa: E402
 from gristlm.finetune.rounds import RoundsConfig, run  # noqa: E402
 from gristlm.model import Model  # noqa: E402
+from gristlm.training.distributed import Ranks  # noqa: E402
 
 TUNE = {"global_batch_size": 8, "num_threads": 1, "num_samples": 0}
 
@@ -169,3 +171,13 @@ def test_prompts_that_cannot_be_read_are_named(talker, tmp_path, text, error, sa
         run(config("sft"), {"checkpoint": talker, "prompts": path}, tmp_path / "out", score)
     with pytest.raises(ConfigError, match="need the inputs checkpoint and prompts"):
         run(config("sft"), {"checkpoint": talker}, tmp_path / "out", score)
+
+
+def test_several_processes_are_refused(talker, prompts, tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def joined():
+        yield Ranks(1, 2)
+
+    monkeypatch.setattr(rounds.distributed, "joined", joined)
+    with pytest.raises(ConfigError, match="one process; this is one of 2"):
+        run(config("sft"), inputs(talker, prompts), tmp_path / "out", score)

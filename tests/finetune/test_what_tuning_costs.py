@@ -15,6 +15,7 @@ from gristlm.finetune import FinetuneConfig  # noqa: E402
 from gristlm.model import Model  # noqa: E402
 from gristlm.runs import artifact  # noqa: E402
 from gristlm.tokenize import TokenDataset  # noqa: E402
+from gristlm.training.chat_prompt import encode_prompt, load_template  # noqa: E402
 
 TEXTS = ["What is the answer? The answer is a number.", "yes", "no maybe 1 2 3 4 5 " * 20, "x", "user assistant"]
 SETTINGS = {"epochs": 2, "global_batch_size": 8, "learning_rate": 1e-2, "num_threads": 1, "max_sample_tokens": 12}
@@ -96,6 +97,32 @@ def test_answers_that_learn_to_end_get_shorter(checkpoint, data, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "out/samples.jsonl").read_text().splitlines()]
     lengths = [len(tokenizer.encode(row["answer"])) for row in rows if row["step"] == 30]
     assert counts["answer_tokens_after"] == pytest.approx(sum(lengths) / len(lengths), abs=0.5)
+
+
+def logprob(model, prompt, answer):
+    with torch.no_grad():
+        logprobs = model(torch.tensor([[*prompt, *answer]]))[0].double().log_softmax(-1)
+    return sum(logprobs[len(prompt) - 1 + place, token].item() for place, token in enumerate(answer))
+
+
+@pytest.mark.parametrize("options", [{"method": "dpo"}, {"method": "simpo", "lora_rank": 4}])
+def test_the_kl_to_the_start_is_that_of_answers_drawn_from_the_result(checkpoint, data, tmp_path, options):
+    config = FinetuneConfig(**SETTINGS | options, seed=5)
+    counts = finetune.run(config, inputs(checkpoint, data, "pairs"), tmp_path / "out").counts
+    assert counts["sampled_kl_before"] == 0.0
+    start, tuned = Model.from_pretrained(checkpoint), Model.from_pretrained(tmp_path / "out/final")
+    tokenizer = gristlm.Tokenizer.from_file(tmp_path / "out/final")
+    template = load_template(tmp_path / "out/final")
+    rows = [json.loads(line) for line in (data / "pairs_heldout.jsonl").read_text().splitlines()]
+    prompts = [encode_prompt(tokenizer, [{"role": "user", "content": row["prompt"]}], template) for row in rows]
+    groups = tuned.generate(prompts, n=4, max_new_tokens=12, temperature=1.0, seed=5)
+    ratios = [
+        logprob(tuned, prompt, one.tokens) - logprob(start, prompt, one.tokens)
+        for prompt, group in zip(prompts, groups, strict=True)
+        for one in group
+    ]
+    assert len(ratios) == 48
+    assert counts["sampled_kl_after"] == pytest.approx(sum(ratios) / 48, rel=1e-3, abs=1e-4)
 
 
 def test_tokens_of_another_tokenizer_are_refused(checkpoint, data, tokens, tmp_path):

@@ -70,7 +70,7 @@ class Keeper:
         """Writes the checkpoint of a step; every rank must call it."""
         kept: Saves = self._trained
         state: Optimizer | Snapshot = self._adamw
-        if self._ranks.world_size > 1:
+        if self._ranks.world_size > 1 and self._trained is self._model:
             kept = state = Snapshot.take(self._model, self._adamw)
         if self._ranks.first:
             checkpoint.save(

@@ -81,11 +81,14 @@ def train(
         TrainingError: a loss is not finite; names the step.
     """
     batch_size, total_steps = min(config.global_batch_size, len(data.units)), num_steps(config, len(data.units))
+    sharded = ranks.world_size > 1 and trained is None  # adapters are few: every rank holds the whole of them
     frozen, reference, heldout_reference = None, None, None
     if config.method not in REFERENCE_FREE and not config.cache_reference:
         frozen = copy.deepcopy(model).eval().requires_grad_(False)
-        distributed.shard(frozen, ranks)
-    distributed.shard(model, ranks)
+        if sharded:
+            distributed.shard(frozen, ranks)
+    if sharded:
+        distributed.shard(model, ranks)
     if config.method not in REFERENCE_FREE:
         if frozen is None:
             file = stage_dir / "reference.safetensors"
@@ -105,7 +108,7 @@ def train(
     lengths = torch.from_numpy(data.lengths).to(model.device)
     model.train()
     # a shared prompt runs the blocks themselves, which sharded weights do not allow
-    shared = config.packing and config.method != "kto" and can_share(model) and ranks.world_size == 1
+    shared = config.packing and config.method != "kto" and can_share(model) and not sharded
     with progress.bar(config.method, total_steps) as bar:
         for step in range(first, total_steps + 1):
             started = time.perf_counter()
@@ -133,7 +136,7 @@ def train(
                 good = torch.from_numpy(data.good[answers]).to(model.device)
                 share = weight * len(group) / len(units)
                 part = _loss(config, logprobs, ref, lengths[torch.from_numpy(answers)], good)
-                torch.autograd.backward(part * (share * ranks.world_size))  # FSDP averages gradients over the ranks
+                torch.autograd.backward(part * (share * ranks.world_size))  # they are averaged over the ranks
                 of_part = {"loss": float(part.detach())}
                 of_part |= _figures(config, logprobs.detach(), ref, lengths[torch.from_numpy(answers)], good)
                 for name, value in of_part.items():
@@ -144,6 +147,8 @@ def train(
                     f"the loss of step {step} is {figures['loss']}; lower learning_rate (now {config.learning_rate})"
                 )
             rate = learning_rate(config, step, total_steps)
+            if not sharded:
+                distributed.average_gradients(adamw.parameters, ranks)
             norm = adamw.update(rate, config.grad_clip)
             speed = int(sizes.sum()) / (time.perf_counter() - started)
             last = step == total_steps

@@ -38,7 +38,7 @@ from gristlm.runs.artifact import Manifest
 from gristlm.runs.config import StageConfig
 from gristlm.runs.files import write_atomic
 from gristlm.tokenize import Tokenizer
-from gristlm.training import device
+from gristlm.training import device, distributed
 from gristlm.training.chat_prompt import load_template
 
 Row = Mapping[str, object]
@@ -100,12 +100,17 @@ def run(config: RoundsConfig, inputs: Mapping[str, Path], output_dir: Path, scor
         score: what says how good an answer is; higher is better.
 
     Raises:
-        ConfigError: an input is missing.
+        ConfigError: an input is missing, or there are several processes.
         FormatError: a prompt cannot be read; names the file and line.
         InputError: the scores are not one finite number for each answer, or tell no answers apart.
     """
     if not {"checkpoint", "prompts"} <= set(inputs):
         raise ConfigError(f"rounds need the inputs checkpoint and prompts; given {', '.join(inputs) or 'none'}")
+    with distributed.joined() as ranks:
+        if ranks.world_size > 1:
+            raise ConfigError(
+                f"rounds run in one process; this is one of {ranks.world_size}: start it without torchrun"
+            )
     whole = artifact.begin(output_dir, kind="rounds", config=config, inputs=inputs)
     if whole.manifest is not None:
         return whole.manifest

@@ -14,6 +14,7 @@ from gristlm.finetune.config import FinetuneConfig
 from gristlm.finetune.data import Rows
 from gristlm.finetune.lora import Lora
 from gristlm.model import Model
+from gristlm.model.generation import Completion
 from gristlm.runs.files import write_atomic
 from gristlm.tokenize import Tokenizer
 
@@ -56,12 +57,7 @@ class Samples:
         """
         if not self._ids:
             return {}
-        training = self._model.training
-        self._model.eval()
-        room = self._model.config.max_seq_len - max(map(len, self._ids))
-        with contextlib.nullcontext(self._model) if self._lora is None else self._lora.merged() as model:
-            said = model.generate(self._ids, max_new_tokens=max(1, min(self._limit, room)), temperature=0.0)
-        self._model.train(training)
+        said = self._say(n=1, temperature=0.0, seed=0)
         kept = self._file.read_text(encoding="utf-8").splitlines() if self._file.is_file() else []
         lines = [line for line in kept if json.loads(line)["step"] < step]
         lengths, ended = [], 0
@@ -74,6 +70,25 @@ class Samples:
             lines.append(json.dumps(row, ensure_ascii=False))
         write_atomic(self._file, "\n".join(lines) + "\n")
         return {"answer_tokens": sum(lengths) / len(lengths), "answers_ended": ended / len(lengths)}
+
+    @torch.no_grad()
+    def sampled(self, n: int, seed: int) -> list[tuple[list[int], list[int]]]:
+        """Returns `n` answers to each prompt, drawn as the model gives them: the prompt's ids and the answer's."""
+        if not self._ids:
+            return []
+        said = self._say(n=n, temperature=1.0, seed=seed)
+        return [(ids, list(one.tokens)) for ids, group in zip(self._ids, said, strict=True) for one in group]
+
+    def _say(self, *, n: int, temperature: float, seed: int) -> list[list[Completion]]:
+        training = self._model.training
+        self._model.eval()
+        room = self._model.config.max_seq_len - max(map(len, self._ids))
+        with contextlib.nullcontext(self._model) if self._lora is None else self._lora.merged() as model:
+            said = model.generate(
+                self._ids, n=n, max_new_tokens=max(1, min(self._limit, room)), temperature=temperature, seed=seed
+            )
+        self._model.train(training)
+        return said
 
 
 def _prompt(example: Conversation | Pair | Labelled | Ranking) -> list[Message]:

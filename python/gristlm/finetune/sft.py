@@ -59,7 +59,9 @@ def train(
         TrainingError: a loss is not finite; names the step.
     """
     batch_size, total_steps = min(config.global_batch_size, len(data)), num_steps(config, len(data))
-    distributed.shard(model, ranks)
+    sharded = ranks.world_size > 1 and trained is None  # adapters are few: every rank holds the whole of them
+    if sharded:
+        distributed.shard(model, ranks)
     adamw = optimizer.build(model, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
     keeper = Keeper(stage_dir, model, trained or model, adamw, config, tokenizer_dir=tokenizer_dir, ranks=ranks)
 
@@ -91,7 +93,7 @@ def train(
                         batch.input_ids,
                         batch.labels,
                         cu_seqlens=batch.cu_seqlens,
-                        total_tokens=targets / ranks.world_size,  # FSDP averages gradients over the ranks
+                        total_tokens=targets / ranks.world_size,  # gradients are averaged over the ranks
                     )
                 torch.autograd.backward(part * weight)
                 mine += float(part.detach()) * weight
@@ -101,6 +103,8 @@ def train(
                     f"the loss of step {step} is {loss}; lower finetune.learning_rate (now {config.learning_rate})"
                 )
             rate = learning_rate(config, step, total_steps)
+            if not sharded:
+                distributed.average_gradients(adamw.parameters, ranks)
             norm = adamw.update(rate, config.grad_clip)
             figures: Figures = {"loss": loss, "lr": rate, "grad_norm": norm}
             figures["tokens_per_second"] = speed = int(sizes.sum()) / (time.perf_counter() - started)

@@ -18,6 +18,7 @@ from gristlm.finetune import preference, sft
 from gristlm.finetune.chat import Chat, ChatTokenizer
 from gristlm.finetune.config import FinetuneConfig
 from gristlm.finetune.data import Rows, read, reasons
+from gristlm.finetune.drift import sampled_kl
 from gristlm.finetune.general import General
 from gristlm.finetune.keeping import Figures, gathered
 from gristlm.finetune.lora import inject
@@ -39,7 +40,7 @@ _TOKENIZER = "tokenizer"
 _NAMED = 3  # rows left out that are printed by name
 _REASONS = 20  # kinds of rows left out that the manifest counts; skipped.jsonl has every row
 _BEFORE_AND_AFTER = (
-    "heldout_loss", "heldout_accuracy", "heldout_margin", "heldout_kl", "answer_tokens", "answers_ended",
+    "heldout_loss", "heldout_accuracy", "heldout_margin", "sampled_kl", "answer_tokens", "answers_ended",
     "pretrain_bits_per_byte",
 )  # fmt: skip
 _PAD_TOKENS = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>")
@@ -58,7 +59,7 @@ def run(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path) ->
     Raises:
         InputError: a row cannot be trained on (`strict`), the tokenizer does not match the checkpoint, or the
             template does not suit the tokenizer.
-        ConfigError: an input is unknown, or adapters are asked for on several processes.
+        ConfigError: an input is unknown.
         ArtifactError: an input is missing or damaged.
         TrainingError: a loss is not finite.
     """
@@ -90,8 +91,6 @@ def run(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path) ->
 
 
 def _tune(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path, ranks: Ranks) -> dict[str, object]:
-    if config.lora_rank is not None and ranks.world_size > 1:
-        raise ConfigError(f"lora_rank is set, and adapters train in one process; this is one of {ranks.world_size}")
     where = device.pick(config.num_threads)
     source = inputs["checkpoint"]
     model = Model.from_pretrained(source, device=str(where), dtype=torch.float32)
@@ -116,8 +115,15 @@ def _tune(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path, 
     general = General(inputs["tokens"], tokenizer, config, max_seq_len=max_seq_len) if "tokens" in inputs else None
 
     def watch(step: int) -> Figures:
-        said = samples(step) if ranks.world_size == 1 else {}  # sharded weights cannot generate
-        return said if general is None else {**said, **general.measure(model, ranks)}
+        found: Figures = {}
+        if ranks.world_size == 1 or (lora is not None and ranks.first):  # sharded weights cannot generate
+            found |= samples(step)
+            if config.method != "sft" and found:
+                far = (
+                    sampled_kl(samples, model, source, config, max_seq_len=max_seq_len) if step else {"sampled_kl": 0.0}
+                )
+                found |= far
+        return found if general is None else found | general.measure(model, ranks)
 
     if config.method == "sft":
         data = _conversations(chat, rows, tokenizer, max_seq_len, config)
