@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -181,3 +183,24 @@ def test_several_processes_are_refused(talker, prompts, tmp_path, monkeypatch):
     monkeypatch.setattr(rounds.distributed, "joined", joined)
     with pytest.raises(ConfigError, match="one process; this is one of 2"):
         run(config("sft"), inputs(talker, prompts), tmp_path / "out", score)
+
+
+@pytest.mark.slow
+def test_the_command_scores_with_a_function_of_the_users(talker, prompts, tmp_path):
+    (tmp_path / "own.py").write_text("def brief(prompt, response):\n    return -len(response)\n")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "gristlm", "finetune", "rounds", "--checkpoint", talker, "--prompts",
+            prompts / "train.jsonl", "--heldout-prompts", prompts / "heldout.jsonl", "--reward",
+            f"{tmp_path / 'own.py'}:brief", "--rounds", "2", "--answers", "4", "--max-new-tokens", "12", "--seed", "3",
+            "--num-threads", "1", "--finetune.method=dpo", "--finetune.learning_rate=1e-3", "--output", tmp_path / "out",
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"wrote {tmp_path / 'out/final'}\n"
+    assert "round 2: score " in done.stderr
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["config"]["scored_by"] == f"{tmp_path / 'own.py'}:brief"
+    assert manifest["config"]["finetune"]["seed"] == 3
+    assert any(name.startswith("reward ") for name in manifest["inputs"])  # another function is other work

@@ -93,7 +93,7 @@ def rounds(
     max_new_tokens: Annotated[
         int, typer.Option("--max-new-tokens", min=1, help="The longest answer, in tokens.")
     ] = 128,
-    temperature: Annotated[float, typer.Option("--temperature", help="Sampling temperature, above 0.")] = 1.0,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Sampling temperature.")] = 1.0,
     config: ConfigFile = None,
     seed: Seed = None,
     num_threads: NumThreads = None,
