@@ -193,7 +193,8 @@ def test_the_command_scores_with_a_function_of_the_users(talker, prompts, tmp_pa
             sys.executable, "-m", "gristlm", "finetune", "rounds", "--checkpoint", talker, "--prompts",
             prompts / "train.jsonl", "--heldout-prompts", prompts / "heldout.jsonl", "--reward",
             f"{tmp_path / 'own.py'}:brief", "--rounds", "2", "--answers", "4", "--max-new-tokens", "12", "--seed", "3",
-            "--num-threads", "1", "--finetune.method=dpo", "--finetune.learning_rate=1e-3", "--output", tmp_path / "out",
+            "--num-threads", "1", "--finetune.method=dpo", "--finetune.learning_rate=1e-3", "--output",
+            tmp_path / "out",
         ],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
