@@ -100,6 +100,44 @@ def settings(path, **more):
     }  # fmt: skip
 
 
+def noisy_copy(base, path):
+    """The same model a little away from itself, so that its preference loss is not just log 2."""
+    model = Model.from_pretrained(base)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.empty(parameter.shape).normal_(0, 0.02, generator=generator))
+    model.save_pretrained(path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (path / name).write_bytes((base / name).read_bytes())
+    return path
+
+
+def tokenizer_of(base):
+    return transformers.AutoTokenizer.from_pretrained(base)
+
+
+def as_trl(answers, chosen, rejected):
+    """A pair as TRL's own columns, from our ids; what follows the end of turn is nobody's target."""
+    (ids, mask), (others, targets) = map(answers.prepared.conversation, (int(chosen), int(rejected)))
+    first = int(mask.argmax())
+    return {
+        "prompt_ids": ids[:first].tolist(),
+        "chosen_ids": ids[mask].tolist(),
+        "rejected_ids": others[targets].tolist(),
+    }
+
+
+def dpo_loss(answers, config, policy, reference):
+    """The loss over all pairs at once, by the loop's own parts."""
+    places = answers.units.T.ravel()
+    batch = lay_out(answers.prepared, places, packing=True, max_seq_len=LENGTH, device=torch.device("cpu"))
+    with torch.no_grad():
+        sums = [preference._sums(Model.from_pretrained(path), batch) for path in (policy, reference)]
+    lengths, good = (torch.from_numpy(values[places]) for values in (answers.lengths, answers.good))
+    return preference._loss(config, *sums, lengths, good).item()
+
+
 def peer(base):
     return transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa")
 
@@ -155,7 +193,7 @@ def test_sft(benchmark, base, prepared, tmp_path, packing):
 
 
 @pytest.mark.parametrize("cached", [True, False])
-def test_dpo(benchmark, base, development_data, tmp_path, cached):
+def test_dpo(benchmark, base, development_data, tmp_path, cached, monkeypatch):
     path = tmp_path / "pairs.jsonl"
     with gzip.open(development_data / "post/hh-rlhf/harmless-base-test.jsonl.gz", "rt") as file:
         path.write_text("".join([line for line in file if 400 < len(line) < 2200][: 2 * PAIRS]))
@@ -168,14 +206,18 @@ def test_dpo(benchmark, base, development_data, tmp_path, cached):
         Chat(tokenizer, TEMPLATES["chatml"]), Rows(rows.examples[:PAIRS], rows.format, []), tokenizer, LENGTH, config
     )
     assert len(answers.units) == PAIRS or answers.prepared.skipped
-    kept = sorted({int(row) // 2 for row in answers.prepared.rows[answers.units[:, 0]]})
-    data = datasets.Dataset.from_list(
-        [
-            {name: [dict(m) for m in getattr(rows.examples[i], name)] for name in ("prompt", "chosen", "rejected")}
-            for i in kept
-        ]
-    )
-    count = iter(range(9))
+    monkeypatch.setattr(trl.DPOTrainer, "_prepare_dataset", lambda self, dataset, *rest: dataset)  # the same ids
+    data = datasets.Dataset.from_list([as_trl(answers, *unit) for unit in answers.units])
+    other, count = noisy_copy(base, tmp_path / "other"), iter(range(9))
+    judge = trl.DPOTrainer(
+        peer(other), ref_model=peer(base), train_dataset=data, processing_class=tokenizer_of(base),
+        args=trl.DPOConfig(**settings(tmp_path / "judge", per_device_train_batch_size=len(data), beta=0.1)),
+    )  # fmt: skip
+    with torch.no_grad():
+        theirs_loss = judge.compute_loss(judge.model, next(iter(judge.get_train_dataloader()))).item()
+    loss = dpo_loss(answers, config, other, base)
+    print(f"\nloss on {len(data)} pairs: ours {loss:.6f}, TRL {theirs_loss:.6f}")
+    assert loss == pytest.approx(theirs_loss, rel=1e-4)
 
     def ours():
         out, model = tmp_path / f"ours-{next(count)}", Model.from_pretrained(base)
@@ -192,7 +234,7 @@ def test_dpo(benchmark, base, development_data, tmp_path, cached):
         ))  # fmt: skip
         trainer = trl.DPOTrainer(
             peer(base), ref_model=None if cached else peer(base), args=arguments, train_dataset=data,
-            processing_class=transformers.AutoTokenizer.from_pretrained(base),
+            processing_class=tokenizer_of(base),
         )  # fmt: skip
         return trainer.train
 

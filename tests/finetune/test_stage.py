@@ -1,8 +1,4 @@
-import hashlib
 import json
-import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -34,10 +30,6 @@ def inputs(checkpoint, data, name="sft"):
 
 def metrics(path):
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-
-
-def weights(path):
-    return hashlib.sha256((path / "final/model.safetensors").read_bytes()).hexdigest()
 
 
 def test_sft_learns_and_says_so(checkpoint, data, tmp_path):
@@ -140,46 +132,6 @@ def test_the_loss_is_that_of_the_assistants_tokens_by_hand(checkpoint, data, tmp
         nats -= sum(logprobs[len(prompt) - 1 + place, token].item() for place, token in enumerate(spoken))
         count += len(spoken)
     assert metrics(tmp_path / "out")[1]["loss"] == pytest.approx(nats / count, rel=1e-5)
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from gristlm import finetune
-from gristlm.finetune import FinetuneConfig
-from gristlm.training.metrics import MetricsLog
-
-write, at = MetricsLog.write, int(sys.argv[5])
-def write_and_die(self, step, **figures):
-    write(self, step, **figures)
-    if step == at:
-        os.kill(os.getpid(), signal.SIGKILL)
-MetricsLog.write = write_and_die
-directory, data, name, out = sys.argv[1:5]
-data, heldout = Path(data) / f"{name}.jsonl", Path(data) / f"{name}_heldout.jsonl"
-files = {"checkpoint": Path(directory), "data": data, "heldout_data": heldout}
-finetune.run(FinetuneConfig.model_validate_json(sys.argv[6]), files, Path(out))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "options"), [("sft", SFT), ("pairs", DPO)])
-def test_a_run_that_was_killed_ends_like_one_that_was_not(checkpoint, data, tmp_path, name, options):
-    config = FinetuneConfig(**options)
-    whole = finetune.run(config, inputs(checkpoint, data, name), tmp_path / "whole")
-    for step in (3, 12):  # before the first checkpoint, and after the second
-        arguments = [str(checkpoint), str(data), name, str(tmp_path / "cut"), str(step), config.model_dump_json()]
-        killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, check=False)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert not (tmp_path / "cut/manifest.json").exists()
-    cut = finetune.run(config, inputs(checkpoint, data, name), tmp_path / "cut")
-    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
-    assert cut.digest == whole.digest
-    timeless = [
-        [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in metrics(tmp_path / n)]
-        for n in ("cut", "whole")
-    ]
-    assert timeless[0] == timeless[1]
 
 
 @pytest.mark.parametrize("method", ["dpo", "ipo", "hinge", "robust", "simpo", "orpo", "cpo", "kto"])
@@ -318,16 +270,6 @@ def test_rows_left_out_are_counted_with_their_reasons(checkpoint, data, tmp_path
     assert [entry["where"] for entry in listed] == ["pairs.jsonl:6", "pairs.jsonl:4 (chosen)"]
     with pytest.raises(InputError, match=r"pairs\.jsonl:6: "):
         finetune.run(FinetuneConfig(**DPO, strict=True), {"checkpoint": checkpoint, "data": path}, tmp_path / "strict")
-
-
-def test_a_damaged_checkpoint_of_this_run_is_passed_over(checkpoint, data, tmp_path):
-    config = FinetuneConfig(**SFT)
-    whole = finetune.run(config, inputs(checkpoint, data), tmp_path / "whole")
-    arguments = [str(checkpoint), str(data), "sft", str(tmp_path / "cut"), "12", config.model_dump_json()]
-    subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, check=False)
-    newest = max((tmp_path / "cut/checkpoints").glob("step-*"))
-    (newest / "model.safetensors").write_bytes(b"torn")
-    assert finetune.run(config, inputs(checkpoint, data), tmp_path / "cut").digest == whole.digest
 
 
 @pytest.fixture

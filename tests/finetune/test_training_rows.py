@@ -170,8 +170,8 @@ def test_a_bad_row_is_named_by_file_line_and_reason(tmp_path):
         ("a.json", b"[1, 2", FormatError, "not JSON"),
         ("a.json", b"[]", InputError, "it is empty"),
         ("a.csv", b"x", FormatError, "must be a .jsonl"),
-        ("a.jsonl.gz", b"nonsense", FormatError, "gzip"),
-        ("a.jsonl.zst", b"nonsense", FormatError, "zstd"),
+        ("a.jsonl.gz", b"nonsense", FormatError, r"cannot be unpacked \(\.gz\)"),
+        ("a.jsonl.zst", b"nonsense", FormatError, r"cannot be unpacked \(\.zst\)"),
         ("a.parquet", b"nonsense", FormatError, "not a Parquet file"),
     ],
 )
@@ -180,6 +180,21 @@ def test_a_file_that_is_not_what_it_claims_is_named(tmp_path, name, content, err
     path.write_bytes(content)
     with pytest.raises(error, match=says):
         finetune.read(path)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_decompression_bomb_is_refused(tmp_path, suffix):
+    bomb = b'{"messages": "' + b" " * (90 << 20) + b'"}'
+    if suffix == ".gz":
+        packed = gzip.compress(bomb, compresslevel=1)
+        packed = gzip.compress(bomb) if len(packed) * 200 > len(bomb) else packed
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        packed = pyarrow.compress(bomb, codec="zstd", asbytes=True)
+    path = tmp_path / f"bomb.jsonl{suffix}"
+    path.write_bytes(packed)
+    with pytest.raises(FormatError, match=r"bomb\.jsonl.* cannot be unpacked .*200 times"):
+        finetune.read(path, strict=False)
 
 
 def test_a_missing_file_is_named(tmp_path):

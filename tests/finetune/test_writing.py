@@ -3,9 +3,8 @@ import json
 import pytest
 
 from gristlm import finetune
-from gristlm.chat_formats import FORMATS, Conversation, Ranking, detect, parse
+from gristlm.chat_formats import FORMATS, Conversation, Ranking, detect, parse, unparse
 from gristlm.errors import InputError
-from gristlm.finetune.writing import unparse
 
 USER, ASSISTANT, OTHER = ({"role": r, "content": c} for r, c in (("user", "Q"), ("assistant", "A"), ("assistant", "B")))
 CALL = {"type": "function", "function": {"name": "add", "arguments": {"x": 1}}}

@@ -286,7 +286,7 @@ def test_lineage_follows_digests_not_paths(tmp_path: Path) -> None:
 def test_an_empty_run_says_so(tmp_path: Path) -> None:
     parsed = Page(write_report(tmp_path).read_text(encoding="utf-8"))
     assert parsed.text.count("not run") >= 5
-    assert parsed.count("h2") == 13
+    assert parsed.count("h2") == 14
 
 
 def test_unfinished_and_damaged_stages_are_named(tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
         files = {label: made / f"{name}.jsonl", f"heldout_{label}": made / f"{name}_heldout.jsonl"}
         return files | (dev if stage == "rlhf" else {})
 
+    general = {} if whole.tokens is None else {"tokens": at("tokens")}
+
     def task() -> Manifest:
         from gristlm.rlhf.task import run as stage
 
@@ -161,7 +163,11 @@ def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
 
         return stage(
             _present(whole.finetune),
-            {"checkpoint": at("pretrain" if whole.task is None else "task") / "final", **data("finetune", "sft")},
+            {
+                "checkpoint": at("pretrain" if whole.task is None else "task") / "final",
+                **data("finetune", "sft"),
+                **general,
+            },
             at("finetune"),
         )
 
@@ -170,7 +176,7 @@ def _steps(whole: Recipe, output: Path) -> dict[str, Callable[[], Manifest]]:
 
         return stage(
             _present(whole.preference),
-            {"checkpoint": at("finetune") / "final", **data("preference", "preferences")},
+            {"checkpoint": at("finetune") / "final", **data("preference", "preferences"), **general},
             at("preference"),
         )
 

@@ -1,7 +1,7 @@
 """Fine-tuning: chat templates and loss masks, supervised training on conversations, training on preferences.
 
 `render`, `prepare` and `losses` are for any training loop; `run` is the stage. Nothing is imported before it is asked
-for: `render` and `prepare` need Jinja and numpy, `losses` and `run` need torch.
+for: `render` and `prepare` need Jinja and numpy; `losses`, `lora`, `rounds` and `run` need torch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gristlm.finetune import lora, losses
+    from gristlm.finetune import lora, losses, rounds
     from gristlm.finetune.config import FinetuneConfig
     from gristlm.finetune.data import read
     from gristlm.finetune.environment import render
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from gristlm.finetune.stage import run
     from gristlm.finetune.writing import write
 
-__all__ = ["FinetuneConfig", "PackedRows", "Prepared", "lora", "losses", "prepare", "read", "render", "run", "write"]
+__all__ = [
+    "FinetuneConfig", "PackedRows", "Prepared", "lora", "losses", "prepare", "read", "render", "rounds", "run", "write",
+]  # fmt: skip
 
 _HOMES = {
     "FinetuneConfig": "config",
@@ -34,7 +36,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     try:
-        if name in ("lora", "losses"):
+        if name in ("lora", "losses", "rounds"):
             value: object = importlib.import_module(f"gristlm.finetune.{name}")
         elif name in _HOMES:
             value = getattr(importlib.import_module(f"gristlm.finetune.{_HOMES[name]}"), name)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gristlm.finetune.packing import IGNORED, next_labels
 from gristlm.finetune.prepared import Prepared
+from gristlm.training.distributed import Ranks
 
 _RAGGED = 0.8  # a padded micro-batch ends before a conversation shorter than this share of its longest
 _FULL_ENOUGH = 0.25  # … once it holds this share of its tokens
@@ -64,6 +65,23 @@ def split(sizes: NDArray[np.int64], *, most: int | None, tokens: int, packing: b
         groups.append([index])
         used = size
     return [np.asarray(group, dtype=np.int64) for group in groups]
+
+
+def split_over(
+    sizes: NDArray[np.int64], ranks: Ranks, *, most: int | None, tokens: int, packing: bool
+) -> list[tuple[NDArray[np.int64], float]]:
+    """Returns this rank's micro-batches of what all ranks share, each with its weight: 1, or 0 for a repeated one.
+
+    Every rank gets as many, since they compute in step; one that has fewer repeats an item without weight.
+    """
+    order = np.argsort(-sizes, kind="stable")
+    groups = []
+    for rank in range(ranks.world_size):
+        part = order[rank :: ranks.world_size]
+        groups.append([part[group] for group in split(sizes[part], most=most, tokens=tokens, packing=packing)])
+    mine = groups[ranks.rank]
+    idle = max(map(len, groups)) - len(mine)
+    return [(group, 1.0) for group in mine] + [(order[-1:], 0.0)] * idle
 
 
 @dataclasses.dataclass(frozen=True)

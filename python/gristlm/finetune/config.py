@@ -27,7 +27,7 @@ class FinetuneConfig(StageConfig):
     global_batch_size: int = Field(default=32, ge=1)
     """Conversations (pairs, for preferences) per step, packed or not; at most the whole data."""
     micro_batch_size: int | None = Field(default=None, ge=1)
-    """Conversations (or pairs) computed at once; none fills `micro_batch_tokens`. Changes speed, not the result."""
+    """Conversations (or pairs) computed at once; none fills `micro_batch_tokens`. Only kto's result depends on it."""
     micro_batch_tokens: int = Field(default=4096, ge=1)
     """Tokens computed at once where micro_batch_size is not set."""
     max_seq_len: int | None = Field(default=None, ge=2)
@@ -84,10 +84,12 @@ class FinetuneConfig(StageConfig):
     """Steps between measurements on the held-out data; none measures before and after only."""
     max_heldout: int = Field(default=1000, ge=1)
     """Held-out conversations (or pairs) to measure on, the first ones of the file."""
-    num_samples: int = Field(default=4, ge=0)
-    """Held-out prompts answered greedily at each measurement, kept in samples.jsonl."""
+    num_samples: int = Field(default=16, ge=0)
+    """Held-out prompts answered greedily at each measurement, kept in samples.jsonl; their length is reported."""
     max_sample_tokens: int = Field(default=128, ge=1)
     """The longest of these answers, in tokens."""
+    pretrain_tokens: int = Field(default=32_768, ge=2)
+    """Tokens of pretraining's held-out documents to measure bits per byte on, where `tokens` are given."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Steps between checkpoints."""
     keep_last: int = Field(default=2, ge=1)

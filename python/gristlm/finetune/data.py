@@ -6,7 +6,6 @@ A row that cannot be used is named by file, line and reason. `strict` stops ther
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import io
 import json
 from collections import Counter
@@ -115,24 +114,27 @@ def _rows(path: Path) -> Iterator[tuple[str, object]]:
                 for number, line in enumerate(file, start=1):
                     if line.strip():
                         yield f"{path.name}:{number}", _json(line, f"{path.name}:{number}")
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise FormatError(f"{path} is not a whole gzip file: {error}") from error
     except OSError as error:
-        if error.errno is None:  # pyarrow's way to say that the bytes are not what they should be
-            raise FormatError(f"{path} is not a whole zstd file: {error}") from error
-        raise StorageError(error.errno, f"cannot read {path}: {error.strerror or error}") from error
+        raise StorageError(error.errno or 0, f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:
+        from gristlm.collect.files.refusal import Refusal
+
+        if not isinstance(error, Refusal):
+            raise
+        raise FormatError(f"{path} cannot be unpacked ({path.suffix}): {error.reason}: {error.detail}") from error
 
 
 def _opened(path: Path) -> io.BufferedReader:
-    if path.suffix == ".gz":
-        return io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(path)))
-    if path.suffix == ".zst":
-        try:
-            import pyarrow
-        except ImportError:
-            raise missing_extra("pyarrow", "data") from None
-        return io.BufferedReader(cast("io.RawIOBase", pyarrow.input_stream(str(path), compression="zstd")))
-    return path.open("rb")
+    file = path.open("rb")
+    if path.suffix not in (".gz", ".zst"):
+        return file
+    from gristlm.collect.files.unpack import unpacked  # here: most files are not packed, and need none of that room
+
+    try:
+        return cast("io.BufferedReader", unpacked(file, path.name))
+    except ImportError:
+        file.close()
+        raise missing_extra("pyarrow", "data") from None
 
 
 def _first_character(file: io.BufferedReader) -> bytes:

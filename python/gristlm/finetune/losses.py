@@ -1,15 +1,18 @@
-"""Losses over preferences, each a function of log-probabilities of whole answers.
+"""Losses over preferences, each a function of log-probabilities of whole answers; a scalar, the mean over the pairs.
 
-Every one takes one-dimensional tensors, one value per pair: log π(y|x) of the chosen and of the rejected answer under
-the policy, and, where the method has a reference model, under the reference (no gradient flows into those). Each
-returns the mean over the pairs. A reference that is left out counts as 0 everywhere: the reference-free variant.
+Arguments that mean the same in each:
 
-`chosen_lengths` and `rejected_lengths` (tokens per answer) make the length-normalised variant: the log-probabilities
-are sums and are divided by them. Without them the log-probabilities are taken as given; for `simpo` and `orpo`, whose
-papers define them on the mean per token, they must then be means already.
+    chosen_logprobs, rejected_logprobs          float[N], log π(y_w|x) and log π(y_l|x) of the policy
+    ref_chosen_logprobs, ref_rejected_logprobs  float[N], of the reference model; no gradient flows into them. Left out,
+                                                they count as 0: the reference-free variant
+    chosen_lengths, rejected_lengths            int[N], tokens of each answer: the log-probabilities are sums, and are
+                                                divided by them (h too). Left out, they are taken as given
+    beta                                        above 0: how strongly the policy is tied to the reference
+    label_smoothing                             ε in [0, 0.5), the share of pairs whose label is taken to be wrong
 
-Symbols: π policy, π_ref reference, y_w chosen, y_l rejected, sigma the logistic function, h the difference of
-log-ratios
+Each raises InputError where shapes differ, half of a pair of arguments is missing, or a number is out of range.
+
+Symbols: y_w chosen, y_l rejected, sigma the logistic function, h the difference of log-ratios
 
     h = [log π(y_w|x) - log π_ref(y_w|x)] - [log π(y_l|x) - log π_ref(y_l|x)]
 """
@@ -34,24 +37,10 @@ def dpo(
     chosen_lengths: Tensor | None = None,
     rejected_lengths: Tensor | None = None,
 ) -> Tensor:
-    """Returns -(1 - ε) log sigma(β h) - ε log sigma(-β h), averaged.
+    """Returns the mean of -(1 - ε) log sigma(β h) - ε log sigma(-β h).
 
-    Rafailov et al. 2023, "Direct Preference Optimization", eq. 7; ε = `label_smoothing` is the conservative DPO of
-    Mitchell 2023 ("A note on DPO with noisy preferences"). With lengths: length-normalised DPO, Lambert et al.
-    2024 (Tülu 3), section 5.
-
-    Args:
-        chosen_logprobs: float[N], log π(y_w|x).
-        rejected_logprobs: float[N], log π(y_l|x).
-        ref_chosen_logprobs: float[N], log π_ref(y_w|x); None is reference-free.
-        ref_rejected_logprobs: float[N], log π_ref(y_l|x).
-        beta: strength of the tie to the reference, above 0.
-        label_smoothing: share of pairs whose label is taken to be wrong, in [0, 0.5).
-        chosen_lengths: int[N], tokens of y_w.
-        rejected_lengths: int[N], tokens of y_l.
-
-    Raises:
-        InputError: shapes differ, only half of a pair of arguments is given, or a number is out of range.
+    Rafailov et al. 2023, "Direct Preference Optimization", eq. 7; ε > 0 is the conservative DPO of Mitchell 2023 ("A
+    note on DPO with noisy preferences"). With lengths: length-normalised DPO, Lambert et al. 2024 (Tülu 3), section 5.
     """
     _check(beta, label_smoothing)
     h = _difference(
@@ -70,11 +59,10 @@ def ipo(
     chosen_lengths: Tensor | None = None,
     rejected_lengths: Tensor | None = None,
 ) -> Tensor:
-    """Returns (h - 1/(2β))², averaged; β is the paper's τ.
+    """Returns the mean of (h - 1/(2β))², where β is the paper's τ.
 
-    Azar et al. 2023, "A General Theoretical Paradigm to Understand Learning from Human Preferences", eq. 17. With
-    lengths, h is of means per token, as TRL computes it (the paper's h is of sums).
-    Arguments and errors as in `dpo`.
+    Azar et al. 2023, "A General Theoretical Paradigm to Understand Learning from Human Preferences", eq. 17. The
+    paper's h is of sums; with lengths it is of means per token, as its authors computed it according to TRL.
     """
     _check(beta)
     h = _difference(
@@ -93,11 +81,10 @@ def hinge(
     chosen_lengths: Tensor | None = None,
     rejected_lengths: Tensor | None = None,
 ) -> Tensor:
-    """Returns max(0, 1 - β h), averaged.
+    """Returns the mean of max(0, 1 - β h).
 
-    Liu et al. 2023, "Statistical Rejection Sampling Improves Preference Optimization", the hinge-norm
-    loss; without a reference it is the calibration loss of SLiC-HF (Zhao et al. 2023) times β, with margin 1/β.
-    Arguments and errors as in `dpo`.
+    Liu et al. 2023, "Statistical Rejection Sampling Improves Preference Optimization", the hinge-norm loss; without a
+    reference it is the calibration loss of SLiC-HF (Zhao et al. 2023) times β, with margin 1/β.
     """
     _check(beta)
     h = _difference(
@@ -117,11 +104,9 @@ def robust(
     chosen_lengths: Tensor | None = None,
     rejected_lengths: Tensor | None = None,
 ) -> Tensor:
-    """Returns [-(1 - ε) log sigma(β h) + ε log sigma(-β h)] / (1 - 2ε), averaged.
+    """Returns the mean of [-(1 - ε) log sigma(β h) + ε log sigma(-β h)] / (1 - 2ε), which can be negative.
 
-    Unbiased when a share ε of the labels is flipped:
-    Ray Chowdhury et al. 2024, "Provably Robust DPO", section 3. Unlike `dpo` with smoothing it can be negative.
-    Arguments and errors as in `dpo`.
+    Unbiased when a share ε of the labels is flipped: Ray Chowdhury et al. 2024, "Provably Robust DPO", section 3.
     """
     _check(beta, label_smoothing)
     h = _difference(
@@ -143,10 +128,10 @@ def simpo(
     chosen_lengths: Tensor | None = None,
     rejected_lengths: Tensor | None = None,
 ) -> Tensor:
-    """Returns -log sigma(β (log π(y_w|x)/|y_w| - log π(y_l|x)/|y_l|) - gamma), averaged.
+    """Returns the mean of -log sigma(z) with z = β (log π(y_w|x) - log π(y_l|x)) - `gamma`, smoothed as in `dpo`.
 
-    Meng et al. 2024, "SimPO", eq. 6; no reference model. The log-probabilities are means per token, or sums with
-    lengths. `gamma` is the target reward margin; the other arguments and the errors as in `dpo`.
+    Meng et al. 2024, "SimPO", eq. 6; no reference model; `gamma` is the target reward margin. The paper's
+    log-probabilities are means per token: give such, or sums and lengths.
     """
     _check(beta, label_smoothing)
     chosen, rejected = _answers(chosen_logprobs, rejected_logprobs, chosen_lengths, rejected_lengths)
@@ -162,11 +147,10 @@ def orpo(
     chosen_lengths: Tensor | None = None,
     rejected_lengths: Tensor | None = None,
 ) -> Tensor:
-    """Returns -m_w - β log sigma(log odds(m_w) - log odds(m_l)), averaged, with m the mean log-probability per token.
+    """Returns the mean of -m_w - β log sigma(log odds(m_w) - log odds(m_l)), with odds(m) = exp m / (1 - exp m).
 
-    Hong et al. 2024, "ORPO", eqs. 4-7: the negative log-likelihood of the chosen answer plus β (the paper's λ) times
-    the odds ratio's loss, odds(m) = exp m / (1 - exp m); no reference model. The log-probabilities are means per
-    token, below 0, or sums with lengths. Errors as in `dpo`.
+    Hong et al. 2024, "ORPO", eqs. 4-7 (β is the paper's λ); no reference model. m is the mean log-probability per
+    token, below 0: give such, or sums and lengths.
     """
     _check(beta)
     chosen, rejected = _answers(chosen_logprobs, rejected_logprobs, chosen_lengths, rejected_lengths)
@@ -184,10 +168,9 @@ def cpo(
     chosen_lengths: Tensor | None = None,
     rejected_lengths: Tensor | None = None,
 ) -> Tensor:
-    """Returns -log sigma(β (log π(y_w|x) - log π(y_l|x))) - alpha log π(y_w|x), averaged.
+    """Returns the mean of -log sigma(β (log π(y_w|x) - log π(y_l|x))) - `alpha` log π(y_w|x), smoothed as in `dpo`.
 
     Xu et al. 2024, "Contrastive Preference Optimization", section 3 (the paper's alpha is 1); no reference model.
-    Arguments and errors as in `dpo`.
     """
     _check(beta, label_smoothing)
     chosen, rejected = _answers(chosen_logprobs, rejected_logprobs, chosen_lengths, rejected_lengths)
@@ -206,24 +189,21 @@ def kto(
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
 ) -> Tensor:
-    """Returns λ_D (1 - sigma(β (r_w - z))) over good, λ_U (1 - sigma(β (z - r_l))) over bad answers, averaged.
+    """Returns the mean of λ_D (1 - sigma(β (r_w - z))) over good and λ_U (1 - sigma(β (z - r_l))) over bad answers.
 
     Ethayarajh et al. 2024, "KTO", eq. 8, up to a constant: r = log π(y|x) - log π_ref(y|x), z = max(0, `kl`). The two
-    kinds of answers belong to no pairs: N desirable, M undesirable, either may be 0.
+    kinds of answers belong to no pairs: float[N] and float[M], either may be empty.
 
     Args:
         chosen_logprobs: float[N], of the desirable answers.
-        rejected_logprobs: float[M], of the undesirable answers.
-        ref_chosen_logprobs: float[N]; None is reference-free.
-        ref_rejected_logprobs: float[M].
+        rejected_logprobs: float[M], of the undesirable ones.
+        ref_chosen_logprobs: float[N], or None.
+        ref_rejected_logprobs: float[M], or None.
         beta: aversion to risk, above 0.
-        kl: nats; the estimate of KL(π ‖ π_ref) that rewards are compared with, no gradient flows into it (the paper
-            takes it from answers given to other prompts of the batch).
-        desirable_weight: the paper's λ_D.
-        undesirable_weight: the paper's λ_U.
-
-    Raises:
-        InputError: shapes differ, there is no answer at all, or `beta` is not above 0.
+        kl: nats, the estimate of KL(π ‖ π_ref) that rewards are compared with; no gradient flows into it. The paper
+            takes it from answers given to other prompts of the batch.
+        desirable_weight: λ_D.
+        undesirable_weight: λ_U.
     """
     _check(beta)
     z = torch.as_tensor(kl, dtype=chosen_logprobs.dtype, device=chosen_logprobs.device).detach().clamp(min=0)

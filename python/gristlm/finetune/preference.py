@@ -10,28 +10,27 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from gristlm.errors import TrainingError
 from gristlm.finetune import losses
-from gristlm.finetune.batches import Batch, lay_out, split, step_indices
+from gristlm.finetune.batches import Batch, lay_out, split_over, step_indices
 from gristlm.finetune.config import PER_TOKEN, REFERENCE_FREE, FinetuneConfig
+from gristlm.finetune.keeping import Figures, Keeper, Watch, before_and_after, nothing
 from gristlm.finetune.prepared import Prepared
 from gristlm.finetune.reference import answer_logprobs, cached, content_hash
 from gristlm.finetune.sft import learning_rate, num_steps
 from gristlm.finetune.shared_prompt import PairBatch, can_share, lay_out_pairs
 from gristlm.model import Model
 from gristlm.runs import progress
-from gristlm.training import checkpoint, memory, optimizer
+from gristlm.training import checkpoint, distributed, memory, optimizer
 from gristlm.training.device import autocast
-from gristlm.training.metrics import MetricsLog
+from gristlm.training.distributed import ALONE, Ranks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +67,12 @@ def train(
     tokenizer_dir: Path,
     model_digest: str,
     trained: checkpoint.Saves | None = None,
-    watch: Callable[[int], None] = lambda step: None,
+    watch: Watch = nothing,
+    ranks: Ranks = ALONE,
 ) -> dict[str, object]:
     """Trains `model` in place, resuming what an earlier call left in `stage_dir`; returns the figures before and after.
 
-    `trained` is what is optimised and kept, where that is not the whole model: adapters inside it. `watch` is called
-    with the step at each measurement.
+    `trained` is what is optimised and kept, where that is not the whole model: adapters inside it.
 
     The model as it comes is the reference. With `cache_reference` its log-probabilities are computed once, before the
     first step, and kept in `reference.safetensors`; otherwise a frozen copy of it stays in memory.
@@ -82,41 +81,42 @@ def train(
         TrainingError: a loss is not finite; names the step.
     """
     batch_size, total_steps = min(config.global_batch_size, len(data.units)), num_steps(config, len(data.units))
+    sharded = ranks.world_size > 1 and trained is None  # adapters are few: every rank holds the whole of them
     frozen, reference, heldout_reference = None, None, None
+    if config.method not in REFERENCE_FREE and not config.cache_reference:
+        frozen = copy.deepcopy(model).eval().requires_grad_(False)
+        if sharded:
+            distributed.shard(frozen, ranks)
+    if sharded:
+        distributed.shard(model, ranks)
     if config.method not in REFERENCE_FREE:
-        if config.cache_reference:
-            reference = _kept(stage_dir / "reference.safetensors", model, data, config, max_seq_len, model_digest)
-        else:
-            frozen = copy.deepcopy(model).eval().requires_grad_(False)
+        if frozen is None:
+            file = stage_dir / "reference.safetensors"
+            reference = _kept(file, model, data, config, max_seq_len, model_digest, ranks)
         if heldout is not None:
             file = stage_dir / "reference_heldout.safetensors"
-            heldout_reference = _kept(file, model, heldout, config, max_seq_len, model_digest)
-    trained = model if trained is None else trained
+            heldout_reference = _kept(file, model, heldout, config, max_seq_len, model_digest, ranks)
     adamw = optimizer.build(model, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
-    log = MetricsLog(stage_dir)
-    resumed = checkpoint.latest(stage_dir)
-    if resumed is None:
-        first, before = 1, _measure(model, heldout, heldout_reference, config, max_seq_len)
-        log.truncate(-1)
-        log.write(0, **before)
-        watch(0)
-    else:
-        before = cast(
-            "dict[str, float | None]", checkpoint.restore(resumed, cast("nn.Module", trained), adamw)["before"]
-        )
-        first = checkpoint.step_of(resumed) + 1
-        log.truncate(first - 1)
-    after, lengths = before, torch.from_numpy(data.lengths).to(model.device)
+    keeper = Keeper(stage_dir, model, trained or model, adamw, config, tokenizer_dir=tokenizer_dir, ranks=ranks)
+
+    def measure(step: int) -> Figures:
+        known = heldout_reference if step == 0 else None  # nothing has been learnt: the policy is the reference
+        return {**_measure(model, heldout, heldout_reference, config, max_seq_len, ranks, known), **watch(step)}
+
+    first, before = keeper.begin(measure)
+    after = before if first <= total_steps else measure(total_steps)
+    lengths = torch.from_numpy(data.lengths).to(model.device)
     model.train()
-    shared = config.packing and config.method != "kto" and can_share(model)
+    # a shared prompt runs the blocks themselves, which sharded weights do not allow
+    shared = config.packing and config.method != "kto" and can_share(model) and not sharded
     with progress.bar(config.method, total_steps) as bar:
         for step in range(first, total_steps + 1):
             started = time.perf_counter()
             units = step_indices(step - 1, seed=config.seed, count=len(data.units), batch_size=batch_size)
             sizes = data.unit_sizes[units]
-            figures: dict[str, float] = {}
-            for group in split(
-                sizes, most=config.micro_batch_size, tokens=config.micro_batch_tokens, packing=config.packing
+            sums: dict[str, float] = {}
+            for group, weight in split_over(
+                sizes, ranks, most=config.micro_batch_size, tokens=config.micro_batch_tokens, packing=config.packing
             ):
                 answers = data.units[units[group]].T.ravel()  # all chosen, then all rejected
                 batch: Batch | PairBatch
@@ -134,57 +134,55 @@ def train(
                 elif reference is not None:
                     ref = torch.from_numpy(reference[answers]).to(model.device)
                 good = torch.from_numpy(data.good[answers]).to(model.device)
-                share = len(group) / len(units)
-                part = _loss(config, logprobs, ref, lengths[torch.from_numpy(answers)], good) * share
-                torch.autograd.backward(part)
-                of_part = {"loss": float(part.detach()) / share}
+                share = weight * len(group) / len(units)
+                part = _loss(config, logprobs, ref, lengths[torch.from_numpy(answers)], good)
+                torch.autograd.backward(part * (share * ranks.world_size))  # they are averaged over the ranks
+                of_part = {"loss": float(part.detach())}
                 of_part |= _figures(config, logprobs.detach(), ref, lengths[torch.from_numpy(answers)], good)
                 for name, value in of_part.items():
-                    figures[name] = figures.get(name, 0.0) + share * value
+                    sums[name] = sums.get(name, 0.0) + share * value
+            figures: dict[str, float] = dict(zip(sums, ranks.sum(*sums.values()), strict=True))
             if not math.isfinite(figures["loss"]):
                 raise TrainingError(
                     f"the loss of step {step} is {figures['loss']}; lower learning_rate (now {config.learning_rate})"
                 )
             rate = learning_rate(config, step, total_steps)
+            if not sharded:
+                distributed.average_gradients(adamw.parameters, ranks)
             norm = adamw.update(rate, config.grad_clip)
             speed = int(sizes.sum()) / (time.perf_counter() - started)
             last = step == total_steps
-            measured: dict[str, float | None] = {}
+            measured: Figures = {}
             if last or (config.evaluate_every and step % config.evaluate_every == 0):
-                after = measured = _measure(model, heldout, heldout_reference, config, max_seq_len)
-                watch(step)
-            log.write(step, **figures, lr=rate, grad_norm=norm, tokens_per_second=speed, **measured)
+                after = measured = measure(step)
+            keeper.log(step, {**figures, "lr": rate, "grad_norm": norm, "tokens_per_second": speed, **measured})
             memory.release(step)
             bar.update(step, loss=figures["loss"], accuracy=figures["accuracy"], margin=figures["margin"])
             if last or step % config.checkpoint_every == 0:
-                state = {"before": before}
-                checkpoint.save(
-                    stage_dir,
-                    step,
-                    trained,
-                    adamw,
-                    tokenizer_dir=tokenizer_dir,
-                    state=state,
-                    keep_last=config.keep_last,
-                )
-    if first > total_steps:
-        after = _measure(model, heldout, heldout_reference, config, max_seq_len)
-    figures_at = {"before": before, "after": after}
-    return {
-        "steps": total_steps,
-        **{f"{name}_{when}": value for when, at in figures_at.items() for name, value in at.items()},
-    }
+                keeper.keep(step, before)
+    return before_and_after(total_steps, before, after)
 
 
 def _kept(
-    path: Path, model: Model, data: Answers, config: FinetuneConfig, max_seq_len: int, model_digest: str
+    path: Path,
+    model: Model,
+    data: Answers,
+    config: FinetuneConfig,
+    max_seq_len: int,
+    model_digest: str,
+    ranks: Ranks = ALONE,
 ) -> NDArray[np.float32]:
     def compute() -> NDArray[np.float32]:
         return answer_logprobs(
-            model, data.prepared, packing=config.packing, tokens=config.micro_batch_tokens, max_seq_len=max_seq_len
+            model,
+            data.prepared,
+            packing=config.packing,
+            tokens=config.micro_batch_tokens,
+            max_seq_len=max_seq_len,
+            ranks=ranks,
         )
 
-    return cached(path, content_hash(model_digest, data.prepared), compute)
+    return cached(path, content_hash(model_digest, data.prepared), compute, ranks)
 
 
 def _sums(model: Model, batch: Batch | PairBatch) -> Tensor:
@@ -265,15 +263,25 @@ def _measure(
     reference: NDArray[np.float32] | None,
     config: FinetuneConfig,
     max_seq_len: int,
-) -> dict[str, float | None]:
-    """Returns the held-out loss, margin, KL, and accuracy with the bounds of its 95 % interval (Wilson 1927)."""
+    ranks: Ranks,
+    known: NDArray[np.float32] | None,
+) -> Figures:
+    """Returns the held-out loss, margin, KL, and accuracy with the bounds of its 95 % interval (Wilson 1927).
+
+    `known` are the policy's log-probabilities, where they need not be computed.
+    """
     if heldout is None:
         return {}
-    logprobs = torch.from_numpy(
-        answer_logprobs(
-            model, heldout.prepared, packing=config.packing, tokens=config.micro_batch_tokens, max_seq_len=max_seq_len
+    if known is None:
+        known = answer_logprobs(
+            model,
+            heldout.prepared,
+            packing=config.packing,
+            tokens=config.micro_batch_tokens,
+            max_seq_len=max_seq_len,
+            ranks=ranks,
         )
-    )
+    logprobs = torch.from_numpy(known)
     answers = torch.from_numpy(heldout.units.T.ravel())
     ref = None if reference is None else torch.from_numpy(reference)[answers]
     lengths, good = torch.from_numpy(heldout.lengths)[answers], torch.from_numpy(heldout.good)[answers]

@@ -13,20 +13,21 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from gristlm.finetune.batches import lay_out, split
+from gristlm.finetune.batches import lay_out, split_over
 from gristlm.finetune.prepared import Prepared
 from gristlm.model import Model
 from gristlm.runs.files import write_atomic
 from gristlm.training.device import autocast
+from gristlm.training.distributed import ALONE, Ranks
 
 _NAME = "logprobs"
 
 
 @torch.no_grad()
 def answer_logprobs(
-    model: Model, prepared: Prepared, *, packing: bool, tokens: int, max_seq_len: int
+    model: Model, prepared: Prepared, *, packing: bool, tokens: int, max_seq_len: int, ranks: Ranks = ALONE
 ) -> NDArray[np.float32]:
-    """Returns float32[N], log p of each conversation's targets given what precedes them.
+    """Returns float32[N], log p of each conversation's targets given what precedes them; the same on every rank.
 
     Args:
         model: the model.
@@ -34,17 +35,19 @@ def answer_logprobs(
         packing: compute them side by side (the same numbers, up to rounding).
         tokens: tokens computed at once.
         max_seq_len: width of the rows, in tokens.
+        ranks: share the work; every one must call it.
     """
     sums = np.zeros(len(prepared), dtype=np.float32)
     was_training = model.training
     model.eval()
-    for indices in split(prepared.lengths, most=None, tokens=tokens, packing=packing):
+    for indices, weight in split_over(prepared.lengths, ranks, most=None, tokens=tokens, packing=packing):
         batch = lay_out(prepared, indices, packing=packing, max_seq_len=max_seq_len, device=model.device)
         with autocast(model.device):
             logprobs = model.token_logprobs(batch.input_ids, batch.labels, cu_seqlens=batch.cu_seqlens)
-        sums[indices] = batch.sums(logprobs).cpu().numpy()
+        if weight:
+            sums[indices] = batch.sums(logprobs).cpu().numpy()
     model.train(was_training)
-    return sums
+    return sums if ranks.world_size == 1 else np.array(ranks.sum(*sums.tolist()), dtype=np.float32)
 
 
 def content_hash(model_digest: str, prepared: Prepared) -> str:
@@ -55,11 +58,23 @@ def content_hash(model_digest: str, prepared: Prepared) -> str:
     return digest.hexdigest()
 
 
-def cached(path: Path, key: str, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+def cached(
+    path: Path, key: str, compute: Callable[[], NDArray[np.float32]], ranks: Ranks = ALONE
+) -> NDArray[np.float32]:
     """Returns the numbers kept in `path` under the content hash `key`; else computes and keeps them.
 
-    A file of another key, or one that cannot be read, is made again.
+    A file of another key, or one that cannot be read, is made again. The first rank reads and writes it.
     """
+    kept = ranks.from_first(_kept(path, key) if ranks.first else None)
+    if kept is not None:
+        return kept
+    values = compute()
+    if ranks.first:
+        write_atomic(path, save({_NAME: torch.from_numpy(values)}, metadata={"content": json.dumps(key)}))
+    return values
+
+
+def _kept(path: Path, key: str) -> NDArray[np.float32] | None:
     try:
         with safe_open(path, framework="pt") as file:
             if json.loads(file.metadata()["content"]) == key:
@@ -67,6 +82,4 @@ def cached(path: Path, key: str, compute: Callable[[], NDArray[np.float32]]) -> 
                 return kept
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         pass
-    values = compute()
-    write_atomic(path, save({_NAME: torch.from_numpy(values)}, metadata={"content": json.dumps(key)}))
-    return values
+    return None

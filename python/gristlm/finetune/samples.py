@@ -1,4 +1,4 @@
-"""What the model says to held-out prompts while it is tuned: `samples.jsonl`."""
+"""What the model says to held-out prompts while it is tuned, and how long its answers get: `samples.jsonl`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gristlm.finetune.config import FinetuneConfig
 from gristlm.finetune.data import Rows
 from gristlm.finetune.lora import Lora
 from gristlm.model import Model
+from gristlm.model.generation import Completion
 from gristlm.runs.files import write_atomic
 from gristlm.tokenize import Tokenizer
 
@@ -47,24 +48,47 @@ class Samples:
                 self._ids.append(ids)
 
     @torch.no_grad()
-    def __call__(self, step: int) -> None:
-        """Writes this step's answers, after those of earlier steps; what a cut-off call wrote of later ones goes."""
+    def __call__(self, step: int) -> dict[str, float | None]:
+        """Writes this step's answers, after those of earlier steps; what a cut-off call wrote of later ones goes.
+
+        Returns:
+            `answer_tokens`, the mean length of an answer without its end of turn, and `answers_ended`, the share of
+            answers that ended by themselves: where it is below 1, `answer_tokens` is cut by `max_sample_tokens`.
+        """
         if not self._ids:
-            return
-        training = self._model.training
-        self._model.eval()
-        room = self._model.config.max_seq_len - max(map(len, self._ids))
-        with contextlib.nullcontext(self._model) if self._lora is None else self._lora.merged() as model:
-            said = model.generate(self._ids, max_new_tokens=max(1, min(self._limit, room)), temperature=0.0)
-        self._model.train(training)
+            return {}
+        said = self._say(n=1, temperature=0.0, seed=0)
         kept = self._file.read_text(encoding="utf-8").splitlines() if self._file.is_file() else []
         lines = [line for line in kept if json.loads(line)["step"] < step]
+        lengths, ended = [], 0
         for prompt, (completion,) in zip(self._prompts, said, strict=True):
             ends = completion.tokens[-1:] == [self._chat.end_id]
+            lengths.append(len(completion.tokens) - ends)
+            ended += completion.finish_reason == "stop"
             answer = self._tokenizer.decode(completion.tokens[: len(completion.tokens) - ends])
             row = {"step": step, "prompt": prompt, "answer": answer, "finish_reason": completion.finish_reason}
             lines.append(json.dumps(row, ensure_ascii=False))
         write_atomic(self._file, "\n".join(lines) + "\n")
+        return {"answer_tokens": sum(lengths) / len(lengths), "answers_ended": ended / len(lengths)}
+
+    @torch.no_grad()
+    def sampled(self, n: int, seed: int) -> list[tuple[list[int], list[int]]]:
+        """Returns `n` answers to each prompt, drawn as the model gives them: the prompt's ids and the answer's."""
+        if not self._ids:
+            return []
+        said = self._say(n=n, temperature=1.0, seed=seed)
+        return [(ids, list(one.tokens)) for ids, group in zip(self._ids, said, strict=True) for one in group]
+
+    def _say(self, *, n: int, temperature: float, seed: int) -> list[list[Completion]]:
+        training = self._model.training
+        self._model.eval()
+        room = self._model.config.max_seq_len - max(map(len, self._ids))
+        with contextlib.nullcontext(self._model) if self._lora is None else self._lora.merged() as model:
+            said = model.generate(
+                self._ids, n=n, max_new_tokens=max(1, min(self._limit, room)), temperature=temperature, seed=seed
+            )
+        self._model.train(training)
+        return said
 
 
 def _prompt(example: Conversation | Pair | Labelled | Ranking) -> list[Message]:

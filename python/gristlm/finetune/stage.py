@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections import Counter
@@ -17,6 +18,9 @@ from gristlm.finetune import preference, sft
 from gristlm.finetune.chat import Chat, ChatTokenizer
 from gristlm.finetune.config import FinetuneConfig
 from gristlm.finetune.data import Rows, read, reasons
+from gristlm.finetune.drift import sampled_kl
+from gristlm.finetune.general import General
+from gristlm.finetune.keeping import Figures, gathered
 from gristlm.finetune.lora import inject
 from gristlm.finetune.preference import Answers
 from gristlm.finetune.prepared import Prepared, prepare_with
@@ -27,13 +31,18 @@ from gristlm.runs import artifact, progress
 from gristlm.runs.artifact import Manifest
 from gristlm.runs.files import write_atomic
 from gristlm.tokenize import Tokenizer
-from gristlm.training import checkpoint, device
+from gristlm.training import checkpoint, device, distributed
 from gristlm.training.chat_prompt import load_template
+from gristlm.training.distributed import ALONE, Ranks
 
-_INPUTS = ("checkpoint", "data", "heldout_data")
+_INPUTS = ("checkpoint", "data", "heldout_data", "tokens")
 _TOKENIZER = "tokenizer"
 _NAMED = 3  # rows left out that are printed by name
 _REASONS = 20  # kinds of rows left out that the manifest counts; skipped.jsonl has every row
+_BEFORE_AND_AFTER = (
+    "heldout_loss", "heldout_accuracy", "heldout_margin", "sampled_kl", "answer_tokens", "answers_ended",
+    "pretrain_bits_per_byte",
+)  # fmt: skip
 _PAD_TOKENS = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>")
 
 
@@ -43,12 +52,14 @@ def run(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path) ->
     Args:
         config: the settings; `method` says whether conversations or preferences are learnt.
         inputs: `checkpoint`, a model directory with its tokenizer; `data`, a file of rows (`gristlm.chat_formats`);
-            `heldout_data`, another (optional), to measure on before and after.
+            `heldout_data`, another (optional), to measure on before and after; `tokens`, the tokens artifact that the
+            model was pretrained on (optional), whose held-out documents tell what general ability tuning costs.
         output_dir: the directory to write; what an earlier, cut-off call left there is gone on with.
 
     Raises:
         InputError: a row cannot be trained on (`strict`), the tokenizer does not match the checkpoint, or the
             template does not suit the tokenizer.
+        ConfigError: an input is unknown.
         ArtifactError: an input is missing or damaged.
         TrainingError: a loss is not finite.
     """
@@ -56,28 +67,30 @@ def run(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path) ->
     unknown = sorted(set(inputs) - set(_INPUTS))
     if unknown or not {"checkpoint", "data"} <= set(inputs):
         raise ConfigError(
-            "finetune reads the inputs checkpoint, data and heldout_data (optional); given "
+            "finetune reads the inputs checkpoint, data and, optional, heldout_data and tokens; given "
             f"{', '.join(inputs) or 'none'}"
         )
     if not (inputs["checkpoint"] / "config.json").is_file():
         raise MissingArtifactError(
             f"{inputs['checkpoint']} is no checkpoint: it has no config.json; give a directory such as pretrain/final"
         )
-    stage = artifact.begin(output_dir, kind="finetune", config=config, inputs=inputs)
-    if stage.manifest is not None:
-        return stage.manifest
-    try:
-        if artifact.is_complete(inputs["checkpoint"]):
-            artifact.verify(inputs["checkpoint"])
-        counts = _tune(config, inputs, output_dir)
-        manifest = stage.finish(counts=counts)
-    finally:
-        stage.close()
-    _report(config, counts)
-    return manifest
+    with distributed.joined() as ranks:
+        if not ranks.first:
+            progress.enable(False)
+        stage = artifact.begin(output_dir, kind="finetune", config=config, inputs=inputs) if ranks.first else None
+        if not ranks.from_first(stage is not None and stage.manifest is not None):
+            with contextlib.closing(stage) if stage is not None else contextlib.nullcontext():
+                if ranks.first and artifact.is_complete(inputs["checkpoint"]):
+                    artifact.verify(inputs["checkpoint"])
+                counts = _tune(config, inputs, output_dir, ranks)
+                if stage is not None:
+                    stage.finish(counts=counts)
+                    _report(config, counts)
+        ranks.from_first(None)
+        return artifact.load(output_dir, kind="finetune")
 
 
-def _tune(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path) -> dict[str, object]:
+def _tune(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path, ranks: Ranks) -> dict[str, object]:
     where = device.pick(config.num_threads)
     source = inputs["checkpoint"]
     model = Model.from_pretrained(source, device=str(where), dtype=torch.float32)
@@ -85,7 +98,7 @@ def _tune(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path) 
     template = choose(config.template or load_template(source), tokenizer.special_tokens)
     check_tokenizer(tokenizer.vocab_size, tokenizer.special_tokens, model)
     chat = Chat(tokenizer, template)
-    tokenizer_dir = write_tokenizer(output_dir / _TOKENIZER, source, chat, model)
+    tokenizer_dir = write_tokenizer(output_dir / _TOKENIZER, source, chat, model, ranks)
     max_seq_len = min(config.max_seq_len or model.config.max_seq_len, model.config.max_seq_len)
     lora = None
     if config.lora_rank is not None:
@@ -98,13 +111,26 @@ def _tune(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path) 
         heldout_rows = read(inputs["heldout_data"], format=config.format, strict=config.strict)
         heldout_rows = Rows(heldout_rows.examples[: config.max_heldout], heldout_rows.format, heldout_rows.skipped)
     say_format(inputs["data"], rows)
-    watch = Samples(output_dir, model, lora, chat, tokenizer, heldout_rows, config)
+    samples = Samples(output_dir, model, lora, chat, tokenizer, heldout_rows, config)
+    general = General(inputs["tokens"], tokenizer, config, max_seq_len=max_seq_len) if "tokens" in inputs else None
+
+    def watch(step: int) -> Figures:
+        found: Figures = {}
+        if ranks.world_size == 1 or (lora is not None and ranks.first):  # sharded weights cannot generate
+            found |= samples(step)
+            if config.method != "sft" and found:
+                far = (
+                    sampled_kl(samples, model, source, config, max_seq_len=max_seq_len) if step else {"sampled_kl": 0.0}
+                )
+                found |= far
+        return found if general is None else found | general.measure(model, ranks)
+
     if config.method == "sft":
         data = _conversations(chat, rows, tokenizer, max_seq_len, config)
         heldout = None if heldout_rows is None else _conversations(chat, heldout_rows, tokenizer, max_seq_len, config)
         figures = sft.train(
             output_dir, model, data, heldout, config, max_seq_len=max_seq_len, tokenizer_dir=tokenizer_dir,
-            trained=lora, watch=watch,
+            trained=lora, watch=watch, ranks=ranks,
         )  # fmt: skip
         prepared, units = data, len(data)
     else:
@@ -112,14 +138,16 @@ def _tune(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path) 
         heldout_answers = None if heldout_rows is None else _answers(chat, heldout_rows, tokenizer, max_seq_len, config)
         figures = preference.train(
             output_dir, model, answers, heldout_answers, config, max_seq_len=max_seq_len, tokenizer_dir=tokenizer_dir,
-            model_digest=artifact.describe(source).digest, trained=lora, watch=watch,
+            model_digest=artifact.describe(source).digest, trained=lora, watch=watch, ranks=ranks,
         )  # fmt: skip
         prepared, units = answers.prepared, len(answers.units)
     skipped = [*rows.skipped, *prepared.skipped]
-    if skipped:
+    if skipped and ranks.first:
         lines = (json.dumps({"where": entry.where, "why": entry.why}, ensure_ascii=False) for entry in skipped)
         write_atomic(output_dir / "skipped.jsonl", "\n".join(lines) + "\n")
-    checkpoint.write_final(output_dir, model if lora is None else lora, tokenizer_dir=tokenizer_dir)
+    final = gathered(model, ranks) if lora is None else lora
+    if ranks.first:
+        checkpoint.write_final(output_dir, final, tokenizer_dir=tokenizer_dir)
     return {
         "format": rows.format,
         "rows": units,
@@ -152,17 +180,15 @@ def check_tokenizer(vocab_size: int, special_tokens: Mapping[str, int], model: M
             )
 
 
-def write_tokenizer(path: Path, source: Path, chat: Chat, model: Model) -> Path:
+def write_tokenizer(path: Path, source: Path, chat: Chat, model: Model, ranks: Ranks = ALONE) -> Path:
     """Writes the tokenizer's files of a tuned checkpoint, for transformers' `apply_chat_template` too; returns `path`.
 
     The end-of-turn token becomes the model's first end of generation, in `model.config` too. A token made for padding
-    becomes the pad token.
+    becomes the pad token. The first rank writes.
 
     Raises:
         InputError: the checkpoint pads with the end-of-turn token.
     """
-    path.mkdir(exist_ok=True)
-    shutil.copyfile(source / "tokenizer.json", path / "tokenizer.json")
     existing = source / "tokenizer_config.json"
     try:
         settings = json.loads(existing.read_bytes()) if existing.is_file() else {}
@@ -190,9 +216,11 @@ def write_tokenizer(path: Path, source: Path, chat: Chat, model: Model) -> Path:
         settings["pad_token"] = pad
     elif settings.get("pad_token") == chat.end_token:
         del settings["pad_token"]
-    (path / "tokenizer_config.json").write_text(
-        json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    if ranks.first:
+        path.mkdir(exist_ok=True)
+        shutil.copyfile(source / "tokenizer.json", path / "tokenizer.json")
+        text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+        (path / "tokenizer_config.json").write_text(text, encoding="utf-8")
     return path
 
 
@@ -252,7 +280,7 @@ def _report(config: FinetuneConfig, counts: Mapping[str, object]) -> None:
         f"      {config.method}: {counts['steps']} steps over {counts['rows']:,} rows ({counts['format']}), "
         f"{counts['target_tokens']:,} of {counts['tokens']:,} tokens learnt, {counts['rows_skipped']} rows left out"
     )
-    for name in ("heldout_loss", "heldout_accuracy", "heldout_margin"):
+    for name in _BEFORE_AND_AFTER:
         before, after = counts.get(f"{name}_before"), counts.get(f"{name}_after")
         if isinstance(before, float) and isinstance(after, float):
             progress.say(f"      {name}: {before:.4f} -> {after:.4f}")

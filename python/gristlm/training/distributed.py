@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import torch
@@ -66,6 +66,10 @@ class Ranks:
         return values[0]
 
 
+ALONE = Ranks()
+"""The only process."""
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[Ranks]:
     """Yields this process's place among those that torchrun started, connected for as long as the context lasts.
@@ -74,7 +78,7 @@ def joined() -> Iterator[Ranks]:
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
-        yield Ranks()
+        yield ALONE
         return
     mine = not torch.distributed.is_initialized()
     if mine:
@@ -103,6 +107,16 @@ def shard(model: Model, ranks: Ranks) -> None:
     fully_shard(model, mesh=mesh)
     for method in ("loss", "hidden_states", "token_logprobs"):
         register_fsdp_forward_method(model, method)
+
+
+def average_gradients(parameters: Iterable[Tensor], ranks: Ranks) -> None:
+    """Makes every gradient the mean over the ranks, where each of them holds the whole of `parameters`."""
+    if ranks.world_size == 1:
+        return
+    for parameter in parameters:
+        assert parameter.grad is not None, "every rank computes at least one micro-batch"
+        torch.distributed.all_reduce(parameter.grad)
+        parameter.grad /= ranks.world_size
 
 
 def whole(tensor: Tensor) -> Tensor:

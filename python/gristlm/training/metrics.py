@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+from gristlm.errors import StorageError
 from gristlm.runs.files import write_atomic
 
 METRICS = "metrics.jsonl"
@@ -22,11 +23,18 @@ class MetricsLog:
         self.path = stage_dir / METRICS
 
     def write(self, step: int, **figures: float | str | None) -> None:
-        """Appends one step's figures; a number that is not finite is written as null."""
+        """Appends one step's figures; a number that is not finite is written as null.
+
+        Raises:
+            StorageError: the disk is full or refuses.
+        """
         body = {"step": step, **{name: _plain(value) for name, value in figures.items()}}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(body, allow_nan=False) + "\n")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(body, allow_nan=False) + "\n")
+        except OSError as error:
+            raise StorageError(error.errno, f"cannot write {self.path}: {error}") from error
 
     def read(self) -> list[dict[str, object]]:
         """Returns every whole line; a torn last line is left out."""

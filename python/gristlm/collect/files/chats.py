@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from gristlm.chat_formats import Conversation, Example, Labelled, Message, Pair, Ranking, Tools, detect, parse
+from gristlm.chat_formats import Conversation, Example, Labelled, Message, Pair, Ranking, detect, parse, unparse
 from gristlm.collect.document import Document, Drop
 from gristlm.collect.files.reading import File, licence_of, read_whole
 from gristlm.collect.files.refusal import Refusal
@@ -56,32 +56,16 @@ def from_row(file: File, number: int, row: object, size: int = 0) -> Document | 
 def _rows(example: Example) -> dict[str, list[_Row]]:
     match example:
         case Conversation():
-            return {"sft": [_conversation(example)], "prompts": _prompt(example.messages)}
+            return {"sft": [unparse(example, "messages")], "prompts": _prompt(example.messages)}
         case Pair():
-            return {"preferences": [_pair(example)], "prompts": _prompt([*example.prompt, *example.chosen])}
+            prompt = _prompt([*example.prompt, *example.chosen])
+            return {"preferences": [unparse(example, "preference")], "prompts": prompt}
         case Ranking():
             best = min(range(len(example.ranks)), key=example.ranks.__getitem__)
             prompt = _prompt([*example.prompt, *example.answers[best]])
-            return {"preferences": [_pair(pair) for pair in example.pairs()], "prompts": prompt}
-        case Labelled(conversation=one):
-            parts = {
-                "prompt": list(one.messages[: one.first_target]),
-                "completion": list(one.messages[one.first_target :]),
-            }
-            return {"labelled": [_with({**parts, "label": example.label}, one.tools)]}
-
-
-def _conversation(one: Conversation) -> _Row:
-    messages = [
-        {**message, "weight": 0} if index < one.first_target and message["role"] == "assistant" else dict(message)
-        for index, message in enumerate(one.messages)
-    ]
-    return _with({"messages": messages}, one.tools)
-
-
-def _pair(pair: Pair) -> _Row:
-    row = {"prompt": list(pair.prompt), "chosen": list(pair.chosen), "rejected": list(pair.rejected)}
-    return _with({**row}, pair.tools)
+            return {"preferences": [unparse(pair, "preference") for pair in example.pairs()], "prompts": prompt}
+        case Labelled():
+            return {"labelled": [unparse(example, "label")]}
 
 
 def _prompt(messages: Sequence[Message]) -> list[_Row]:
@@ -89,7 +73,3 @@ def _prompt(messages: Sequence[Message]) -> list[_Row]:
     if len(messages) < 2 or messages[-1]["role"] != "assistant" or messages[-2]["role"] != "user":
         return []
     return [{"prompt": list(messages[:-1]), "kind": "answer", "reference": messages[-1]["content"]}]
-
-
-def _with(row: _Row, tools: Tools | None) -> _Row:
-    return row if tools is None else {**row, "tools": list(tools)}

@@ -14,6 +14,7 @@ from gristlm.runs.report.samples import samples
 from gristlm.runs.report.scores import scores
 from gristlm.runs.report.summary import summary
 from gristlm.runs.report.tokenizer import tokenizer
+from gristlm.runs.report.tuning import tuning
 
 STYLE = Path(__file__).parent / "page.css"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -21,6 +22,7 @@ SECTIONS = (
     ("data", "Data", data_card),
     ("tokenizer", "Tokenizer", tokenizer),
     ("curves", "Training", curves),
+    ("tuning", "Tuning", tuning),
     ("scores", "Evaluation", scores),
     ("samples", "Samples", samples),
     ("costs", "Time and memory", costs),

@@ -1,101 +1,21 @@
-r"""What a row of training data says, whichever of the usual formats it is written in.
-
-| format | row |
-|---|---|
-| messages | `{"messages": [{"role", "content"}, …], "tools"?}`, or the list alone |
-| sharegpt | `{"conversations": [{"from", "value"}, …], "system"?}` |
-| prompt_completion | `{"prompt": text or messages, "completion": text or messages}` |
-| question_answer | `{"question", "answer"}` |
-| alpaca | `{"instruction", "input"?, "output"}`; of `instances: [{"input", "output"}, …]` the first counts |
-| preference | `{"prompt": text or messages, "chosen", "rejected"}`; `conversations` or `messages` may hold the prompt |
-| preference_implicit | `{"chosen": messages, "rejected": messages}`; the prompt is what both begin with |
-| hh | `{"chosen", "rejected"}`, texts of turns that begin `\n\nHuman:` and `\n\nAssistant:` |
-| label | `{"prompt", "completion", "label": true or false}`, or `messages` with a `label` |
-| ranking | `{"prompt", "responses": [text or messages, …]}`, best first, or with `ranks` (1 is best) or `scores` |
-
-Tools stand beside the messages as `tools`, a list of JSON schemas or its JSON text; a call is a message's `tool_calls`,
-or in sharegpt a turn from `function_call` whose value is the JSON of the call.
-
-Plain texts become one user and one assistant message: what is trained here are chat models.
-"""
+"""A row of training data, in any of the formats, read as what it says."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
+from gristlm.chat_formats.examples import Conversation, Example, Labelled, Message, Pair, Ranking, Tools
 from gristlm.errors import InputError
 
-Message = Mapping[str, object]
-Tools = Sequence[Mapping[str, object]]
 _ROLES = {
     "system": "system", "developer": "developer", "user": "user", "human": "user",
     "assistant": "assistant", "gpt": "assistant", "model": "assistant",
     "function_call": "assistant", "tool": "tool", "observation": "tool", "function": "function", "ipython": "ipython",
 }  # fmt: skip
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Conversation:
-    """Messages to learn from: the assistant's, from message `first_target` on. `where` names the row in errors."""
-
-    where: str
-    messages: Sequence[Message]
-    first_target: int = 0
-    tools: Tools | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Pair:
-    """Two continuations of one prompt, of which people (or a judge) preferred `chosen`."""
-
-    where: str
-    prompt: Sequence[Message]
-    chosen: Sequence[Message]
-    rejected: Sequence[Message]
-    tools: Tools | None = None
-
-    def sides(self) -> tuple[Conversation, Conversation]:
-        """Returns the prompt with the chosen and with the rejected continuation."""
-        return tuple(  # type: ignore[return-value]
-            Conversation(f"{self.where} ({name})", [*self.prompt, *side], len(self.prompt), self.tools)
-            for name, side in (("chosen", self.chosen), ("rejected", self.rejected))
-        )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Labelled:
-    """One continuation of a prompt that was judged good (`label` is true) or bad, for itself."""
-
-    where: str
-    conversation: Conversation
-    label: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Ranking:
-    """Several answers to one prompt; `ranks[i]` is the place of answer i: the lowest is the best, equal ones tie."""
-
-    where: str
-    prompt: Sequence[Message]
-    answers: Sequence[Sequence[Message]]
-    ranks: Sequence[float]
-    tools: Tools | None = None
-
-    def pairs(self) -> list[Pair]:
-        """Returns every pair of a better and a worse answer (Ouyang et al. 2022, section 3.5)."""
-        return [
-            Pair(f"{self.where} ({i + 1} over {j + 1})", self.prompt, self.answers[i], self.answers[j], self.tools)
-            for i, j in itertools.permutations(range(len(self.answers)), 2)
-            if self.ranks[i] < self.ranks[j] and self.answers[i] != self.answers[j]
-        ]
-
-
-Example = Conversation | Pair | Labelled | Ranking
 
 
 def detect(row: Mapping[str, object]) -> str | None:
