@@ -1,6 +1,7 @@
 """Evaluation sets that must not be trained on: read once, and looked for in every batch.
 
-A row of a set is one evaluation text: all its strings, so that questions, choices and answers are found alike. Source: Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C (runs of 13 words).
+A row of a set is one evaluation text: all its strings, so that questions, choices and answers are found alike.
+Source: Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C (runs of 13 words).
 """
 
 from __future__ import annotations
