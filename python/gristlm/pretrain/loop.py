@@ -97,6 +97,7 @@ def _train(
     seq_len, batch_size = config.seq_len, ranks.rows(config.global_batch_size)
     rows = min(config.micro_batch_size or batch_size, batch_size)
     loader = open_loader(config, tokens_dir, rank=ranks.rank, world_size=ranks.world_size)
+    staging = batches.Staging(target) if target.type == "cuda" else None
     lengths = token_bytes(tokenizer, shape.vocab_size or 0)
     heldout = {
         name: HeldOut(
@@ -140,7 +141,7 @@ def _train(
             batch = next(loader)
             report.data_arrived()
             num_labels, num_bytes = ranks.sum((batch.labels >= 0).sum(), bytes_of(batch.labels, lengths))
-            parts, mine = batches.split(batch, rows, target), 0.0
+            parts, mine = batches.split(batch, rows, target, staging), 0.0
             for part in parts:
                 loss, nll = _loss(model, part, target, num_labels / ranks.world_size, config.z_loss)
                 torch.autograd.backward(loss)
