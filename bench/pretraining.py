@@ -1,6 +1,6 @@
 """Our model and optimizer beside a plain reference, in one process: the same weights and rows, equal loss curves first.
 
-The reference is as small as it can be written from the papers: RMSNorm (arXiv 1910.07467), rotary positions (2104.09864),
+The reference is as small as the papers allow: RMSNorm (arXiv 1910.07467), rotary positions (2104.09864),
 SwiGLU (2002.05202), scaled dot products, whole logits, torch's AdamW (1711.05101). Steps take turns, so that whatever
 disturbs the machine disturbs both.
 
