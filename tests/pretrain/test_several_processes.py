@@ -27,6 +27,10 @@ SETTINGS: dict[str, object] = {
     "keep_last": None,
     "num_threads": 1,
     "seed": 3,
+    "sample_every": 3,
+    "sample_prompts": ["The value"],
+    "sample_tokens": 8,
+    "sample_temperature": 0.0,
 }
 PROGRAM = """
 import json, sys
@@ -75,6 +79,9 @@ def test_two_are_as_one_and_either_goes_on_from_the_other(
     run(PretrainConfig.model_validate(settings), inputs, one)
     two_processes(inputs, two, settings)
     assert losses(two) == pytest.approx(losses(one), abs=1e-5)
+    samples = [MetricsLog(stage, "samples.jsonl").read() for stage in (one, two)]
+    assert samples[0] == samples[1]
+    assert [line["step"] for line in samples[0]] == [3, 6]
     averaged = [load_file(stage / "final" / "model.safetensors") for stage in (one, two)]
     for name, tensor in averaged[0].items():
         torch.testing.assert_close(averaged[1][name], tensor, atol=2e-4, rtol=1e-3)

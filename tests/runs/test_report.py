@@ -155,7 +155,10 @@ def fabricate(run: Path, hostile: str = HOSTILE) -> Path:
     rows = curve(300, 8.3, 3.1)
     for row in rows[::25]:
         row |= {"heldout_loss": row["loss"] + 0.1, "heldout_bits_per_byte": (row["loss"] + 0.1) * 0.4}
+        row |= {"source_bits_per_byte/docs": row["loss"] * 0.2, f"source_bits_per_byte/{hostile}": row["loss"] * 0.6}
     metrics(run / "pretrain", rows)
+    said = [{"step": n, "prompt": "The list", "text": f"{hostile} after {n}"} for n in range(10, 301, 10)]
+    (run / "pretrain" / "samples.jsonl").write_text("\n".join(map(json.dumps, said)) + '\n{"ste')
     seal(run / "pretrain" / "final", "checkpoint", {}, {"step": 300}, {})
     trained = {"tokens": run / "tokens", "tokenizer": run / "tokenizer"}
     model = {"num_layers": 4, "d_model": 256, "rope_scaling": None}
@@ -228,6 +231,13 @@ def test_key_figures_of_every_part_are_there(page: tuple[str, Page]) -> None:
         "cut off", "gristlm trace", "gristlm run recipe.toml", "n\xa0=\xa048", "not stated",
     ):  # fmt: skip
         assert wanted in words, wanted
+
+
+def test_what_was_written_while_pretraining_and_each_source(page: tuple[str, Page]) -> None:
+    words = page[1].text
+    assert [f"after {n}" in words for n in (10, 20, 60, 120, 180, 240, 300)] == [True, False, *[True] * 5]
+    assert "Held-out bits per byte of each source" in words
+    assert "(step 276)" in words
 
 
 def test_hostile_text_stays_text(page: tuple[str, Page]) -> None:
@@ -308,6 +318,7 @@ def test_odd_shapes_of_json_do_not_stop_it(tmp_path: Path) -> None:
     write_json(tmp_path / "evaluate" / "summary.json", {"checkpoints": checkpoints, "kl": "nan"})
     write_json(tmp_path / "evaluate" / "base.json", {"samples": [3, {"prompt": "hi", "answer": None}]})
     metrics(tmp_path / "pretrain", [{"step": 1, "loss": math.inf}, {"step": 2, "loss": 1.0}])
+    write_json(tmp_path / "pretrain" / "samples.jsonl", {"step": "x", "prompt": [1], "text": {"a": 2}})
     Page(write_report(tmp_path).read_text(encoding="utf-8"))
 
 

@@ -20,11 +20,15 @@ import pyarrow.parquet as pq  # noqa: E402
 
 from gristlm.runs import artifact  # noqa: E402
 from gristlm.runs.config import StageConfig  # noqa: E402
-from gristlm.tokenize import TokenizerConfig, TokensConfig, run, train_tokenizer  # noqa: E402
+from gristlm.tokenize import TokenizerConfig, TokensConfig, document_sources, run, train_tokenizer  # noqa: E402
 
 pytestmark = pytest.mark.extras
 HELDOUT = WORLD[:3]
 TRAIN = [*ENGLISH, *WORLD[3:], "text with <|endoftext|> in it", ""]
+
+
+def _source(document_id: str) -> str:
+    return "other" if document_id == "heldout-00000/1" else "topics"
 
 
 def write_documents(path: Path) -> Path:
@@ -32,7 +36,7 @@ def write_documents(path: Path) -> Path:
     for name, texts in (("train-00000", TRAIN[:40]), ("train-00001", TRAIN[40:]), ("heldout-00000", HELDOUT)):
         languages = ["en" if text.isascii() else "mul" for text in texts]
         ids = [f"{name}/{number}" for number in range(len(texts))]
-        table = {"id": ids, "text": texts, "source": ["topics"] * len(texts), "language": languages}
+        table = {"id": ids, "text": texts, "source": [_source(one) for one in ids], "language": languages}
         pq.write_table(pa.table(table), path / f"{name}.parquet")
     stage.finish(counts={})
     return path
@@ -82,6 +86,9 @@ def test_tokens_are_the_documents_with_an_end_each(run_dir: Path) -> None:
         assert [row.tolist() for row in dataset] == [[*tokenizer.encode(text), end] for text in texts]
         assert dataset.vocab_size == 1000
     assert TokenDataset(run_dir / "tokens" / "train").document_id(41) == "train-00001/1"
+    found = document_sources.read(run_dir / "tokens" / "heldout", len(HELDOUT))
+    assert found is not None
+    assert (found[0], found[1].tolist()) == (["topics", "other"], [0, 1, 0])
     counts = artifact.load(run_dir / "tokens", kind="tokens").counts
     assert counts["train_documents"] == len(TRAIN)
     assert counts["heldout_tokens"] == TokenDataset(run_dir / "tokens" / "heldout").num_tokens

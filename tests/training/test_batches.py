@@ -61,3 +61,31 @@ def test_parts_cover_the_batch() -> None:
     bounds = np.concatenate([part.cu_seqlens.numpy()[1:] + 32 * i for i, part in enumerate(parts)])
     assert np.array_equal(bounds, batch.cu_seqlens[1:])
     assert all(part.cu_seqlens[0] == 0 for part in parts)
+
+
+@pytest.mark.parametrize("rows", [2, 4, 6])
+def test_staged_is_as_direct_and_never_changes(rows: int) -> None:
+    cpu = torch.device("cpu")
+    staging, given = batches.Staging(cpu), [packed(size, 32) for size in (6, 1, 6, 9, 2, 6, 6)]
+    kept = [batches.split(batch, rows, cpu, staging) for batch in given]
+    for batch, parts in zip(given, kept, strict=True):
+        for ours, theirs in zip(parts, batches.split(batch, rows, cpu), strict=True):
+            for name in ("input_ids", "labels", "position_ids", "cu_seqlens"):
+                one, other = getattr(ours, name), getattr(theirs, name)
+                assert one.dtype == other.dtype
+                assert torch.equal(one, other)
+    places = [buffer.data_ptr() for buffer in staging._buffers]
+    batches.split(given[0], rows, cpu, staging)
+    assert places == [buffer.data_ptr() for buffer in staging._buffers], "no new buffer for what fits"
+
+
+@pytest.mark.cuda
+def test_pinned_buffers() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    cuda = torch.device("cuda")
+    staging, given = batches.Staging(cuda), [packed(6, 512) for _ in range(40)]
+    kept = [batches.split(batch, 2, cuda, staging) for batch in given]
+    assert all(buffer.is_pinned() for buffer in staging._buffers)
+    for batch, parts in zip(given, kept, strict=True):
+        assert np.array_equal(torch.cat([part.labels for part in parts]).cpu().numpy(), batch.labels)

@@ -23,7 +23,7 @@ from gristlm.training.packed_loader import PackedLoader
 
 PEERS = ("numpy", "nanochat-like", "trl")
 SEQ_LEN, BATCH_SIZE = 2048, 8
-NUM_DOCUMENTS, NUM_BATCHES, NUM_WINDOWS = 20_000, 60, 400
+NUM_DOCUMENTS, NUM_BATCHES, NUM_WINDOWS = 20_000, 600, 400
 VOCAB_SIZE = 50_304
 BUFFER_DOCUMENTS = 1000
 

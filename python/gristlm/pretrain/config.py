@@ -65,6 +65,17 @@ class PretrainConfig(StageConfig):
     """A JSONL file of cloze and multiple-choice rows, answered at each measurement; see gristlm.pretrain.questions."""
     keep_best: bool = False
     """The checkpoint with the lowest held-out loss is kept beside the last ones."""
+    sample_every: int | None = Field(default=None, ge=1)
+    """Steps between samples of what the model writes, kept in samples.jsonl; there are some after the last step. None:
+    no samples."""
+    sample_prompts: tuple[Annotated[str, Field(min_length=1, max_length=10_000)], ...] = Field(
+        default=(), max_length=64
+    )
+    """What samples begin with; empty: the first tokens of some held-out documents."""
+    sample_tokens: int = Field(default=48, ge=1, le=10**5)
+    """Tokens of a sample at most."""
+    sample_temperature: float = Field(default=0.8, ge=0, le=10)
+    """Of the samples, drawn with `seed`; 0: always the most likely token."""
     patience: int | None = Field(default=None, ge=1)
     """Training ends after so many measurements without a lower held-out loss; none: never early."""
     spike_deviations: float | None = Field(default=None, gt=0)

@@ -22,6 +22,7 @@ from gristlm.pretrain.config import PretrainConfig
 from gristlm.pretrain.data import folders, open_loader
 from gristlm.pretrain.heldout import ByteTokenizer, HeldOut, bytes_of, measure, token_bytes
 from gristlm.pretrain.questions import Questions
+from gristlm.pretrain.samples import Samples
 from gristlm.pretrain.telemetry import Telemetry
 from gristlm.runs import artifact, progress
 from gristlm.runs.artifact import Manifest
@@ -96,6 +97,7 @@ def _train(
     seq_len, batch_size = config.seq_len, ranks.rows(config.global_batch_size)
     rows = min(config.micro_batch_size or batch_size, batch_size)
     loader = open_loader(config, tokens_dir, rank=ranks.rank, world_size=ranks.world_size)
+    staging = batches.Staging(target) if target.type == "cuda" else None
     lengths = token_bytes(tokenizer, shape.vocab_size or 0)
     heldout = {
         name: HeldOut(
@@ -108,8 +110,17 @@ def _train(
         for name, source in sources.items()
     }
     questions = Questions.read(config.questions, tokenizer, shape.max_seq_len)
+    samples = Samples(
+        config,
+        stage_dir,
+        tokenizer=tokenizer,
+        max_seq_len=shape.max_seq_len,
+        heldout=tokens_dir / "heldout",
+        ranks=ranks,
+    )
     report = Telemetry(config, stage_dir, shape, target, ranks)
     averages = Averages(model, config.ema_decay) if config.ema_decay is not None else None
+    as_final = averages.in_place if averages is not None else contextlib.nullcontext
     start, tokens, watch, spikes = 0, 0, BestSoFar(config.patience), Spikes(config.spike_deviations)
     newest = ranks.from_first(checkpoint.latest(stage_dir) if ranks.first else None)
     if newest is not None:
@@ -118,6 +129,7 @@ def _train(
         watch, spikes = restored(state, config)
         progress.say(f"  pretrain: going on from {newest}")
     report.begin(start)
+    samples.begin(start)
     loader.seek(start)
     measured, done = dict[str, float](), start
 
@@ -129,7 +141,7 @@ def _train(
             batch = next(loader)
             report.data_arrived()
             num_labels, num_bytes = ranks.sum((batch.labels >= 0).sum(), bytes_of(batch.labels, lengths))
-            parts, mine = batches.split(batch, rows, target), 0.0
+            parts, mine = batches.split(batch, rows, target, staging), 0.0
             for part in parts:
                 loss, nll = _loss(model, part, target, num_labels / ranks.world_size, config.z_loss)
                 torch.autograd.backward(loss)
@@ -161,11 +173,14 @@ def _train(
             if config.spike_deviations is not None:
                 figures["skipped_updates"] = float(spikes.skipped)
             if step % config.evaluate_every == 0 or step == config.steps:
-                with averages.in_place() if averages is not None else contextlib.nullcontext():
+                with as_final():
                     measured = measure(heldout, model, rows) | questions.measure(model)
                 watch.saw(step, measured["heldout_loss"])
                 figures |= measured
             report.write(step, tokens, figures)
+            if samples.due(step):
+                with as_final():
+                    samples.write(step, model)
             memory.release(step)
             bar.update(step, **{name: figures[name] for name in SHOWN if name in figures})
             if step % config.checkpoint_every == 0:
@@ -186,7 +201,7 @@ def _train(
                         )
                     )
 
-    with averages.in_place() if averages is not None else contextlib.nullcontext():
+    with as_final():
         measured = measured or measure(heldout, model, rows) | questions.measure(model)
         kept = Snapshot.take(model, optim)
     counts: dict[str, object] = {"steps": done, "tokens": tokens, "parameters": shape.num_parameters(), **measured}

@@ -13,6 +13,7 @@ from gristlm.runs.artifact import Manifest
 from gristlm.tokenize import documents_input
 from gristlm.tokenize.batch import TokenBatch
 from gristlm.tokenize.config import TokensConfig
+from gristlm.tokenize.document_sources import SourceRuns
 from gristlm.tokenize.documents_input import Split
 from gristlm.tokenize.token_dataset import TokenDatasetWriter
 from gristlm.tokenize.tokenizer import Tokenizer
@@ -67,6 +68,7 @@ def _encode(
     tokenizer: Tokenizer, documents: Path, split: Split, path: Path, end_id: int | None, config: TokensConfig
 ) -> tuple[int, int]:
     tokens = total = 0
+    sources = SourceRuns()
     with (
         TokenDatasetWriter(path, vocab_size=tokenizer.vocab_size, shard_tokens=config.shard_tokens) as writer,
         progress.bar(f"encode {split}", documents_input.count_rows(documents, split), "documents") as bar,
@@ -74,7 +76,10 @@ def _encode(
         for rows in documents_input.read(documents, split):
             batch = with_end(tokenizer.encode_batch(rows.texts, num_threads=config.num_threads), end_id)
             writer.append(batch.ids, batch.offsets, document_ids=rows.ids)
+            sources.extend(rows.sources)
             tokens += len(batch.ids)
             total += len(rows)
             bar.advance(len(rows))
+    if split == "heldout":  # which is measured by source
+        sources.write(path)
     return tokens, total

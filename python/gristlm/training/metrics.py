@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one JSON object per line and one line per step."""
+"""`metrics.jsonl`: one JSON object per line and one line per step (or several: `samples.jsonl`)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class MetricsLog:
 
     Args:
         stage_dir: the stage's directory.
+        name: of the file in it.
     """
 
-    def __init__(self, stage_dir: Path) -> None:
-        self.path = stage_dir / METRICS
+    def __init__(self, stage_dir: Path, name: str = METRICS) -> None:
+        self.path = stage_dir / name
 
     def write(self, step: int, **figures: float | str | None) -> None:
         """Appends one step's figures; a number that is not finite is written as null.

@@ -57,6 +57,9 @@ class LoaderState(TypedDict):
 class Batch:
     """One rank's rows of one step. A segment is a document, or the part of one that a row holds.
 
+    The memory is used again for a later batch once nothing holds this one, any of its arrays or a view of them; until
+    then it is yours, to write to as well.
+
     Padding (only where the last epoch ends) is a segment too: its input ids are 0, its labels -100, its source and
     sequence -1, its document id "".
     """

@@ -36,6 +36,16 @@ impl Batch {
         }
     }
 
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.input_ids.clear();
+        self.labels.clear();
+        self.position_ids.clear();
+        self.cu_seqlens.clear();
+        self.cu_seqlens.push(0);
+        self.segments.clear();
+    }
+
     /// Adds a row of `seq_len` tokens: these pieces of `source`, then padding.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::thread;
 use crate::batch::Batch;
 use crate::error::{PackingError, Result, thread_failed};
 use crate::permutation::key;
+use crate::pool::{Lease, Pool};
 use crate::schedule::{Phase, Schedule};
 use crate::source::{Epoch, Source, Window};
 use crate::store::TokenStore;
@@ -88,13 +89,14 @@ struct Open {
 #[derive(Debug)]
 struct Planner {
     order: Arc<Order>,
+    pool: Arc<Pool>,
     open: Vec<Open>,
 }
 
 impl Planner {
-    fn new(order: Arc<Order>) -> Self {
+    fn new(order: Arc<Order>, pool: Arc<Pool>) -> Self {
         let open = order.sources.iter().map(|_| Open::default()).collect();
-        Self { order, open }
+        Self { order, pool, open }
     }
 
     /// This rank's rows of `step`, `None` after the end.
@@ -105,7 +107,7 @@ impl Planner {
         }
         let Geometry { seq_len, batch_size, rank, .. } = order.geometry;
         let first = step * order.geometry.global_rows() + u64::from(rank) * u64::from(batch_size);
-        let mut batch = Batch::with_capacity(seq_len as usize * batch_size as usize);
+        let mut batch = self.pool.take(seq_len as usize * batch_size as usize);
         let mut place = order.mixture.place(first.min(order.mixture.num_rows()));
         for _ in 0..batch_size {
             match order.mixture.advance(&mut place) {
@@ -141,6 +143,7 @@ struct Ahead {
 #[derive(Debug)]
 pub struct Loader {
     order: Arc<Order>,
+    pool: Arc<Pool>,
     step: u64,
     ahead: Option<Ahead>,
 }
@@ -177,7 +180,8 @@ impl Loader {
         };
         let phases = phases.into_iter().map(in_rows).collect::<Result<Vec<_>>>()?;
         let mixture = Schedule::new(&phases, &limits, key(&[seed, MIXTURE]))?;
-        Ok(Self { order: Arc::new(Order { sources, mixture, geometry }), step: 0, ahead: None })
+        let order = Arc::new(Order { sources, mixture, geometry });
+        Ok(Self { order, pool: Arc::default(), step: 0, ahead: None })
     }
 
     /// The step that `next_batch` gives.
@@ -212,7 +216,7 @@ impl Loader {
     ///
     /// # Errors
     /// `Damaged` when a shard is not what was written, `Storage` when no thread can be started.
-    pub fn next_batch(&mut self) -> Result<Option<Batch>> {
+    pub fn next_batch(&mut self) -> Result<Option<Lease>> {
         let process = std::process::id();
         if let Some(other) = self.ahead.take_if(|ahead| ahead.process != process) {
             // A forked child has no thread, and the parent's may have held the channel's lock at that moment.
@@ -227,21 +231,30 @@ impl Loader {
             self.step += 1;
             self.ahead = Some(ahead);
         }
-        message
+        Ok(message?.map(|batch| self.lease(batch)))
     }
 
     /// The batch of any `step`, without moving.
     ///
     /// # Errors
     /// `Input` when the end comes before it; `Damaged` when a shard is not what was written.
-    pub fn batch(&self, step: u64) -> Result<Batch> {
+    pub fn batch(&self, step: u64) -> Result<Lease> {
         let reason = || PackingError::Input(format!("step is {step}; the data end at step {}", self.num_steps()));
-        Planner::new(Arc::clone(&self.order)).batch(step)?.ok_or_else(reason)
+        let batch = self.planner().batch(step)?.ok_or_else(reason)?;
+        Ok(self.lease(batch))
+    }
+
+    fn lease(&self, batch: Batch) -> Lease {
+        Lease::new(batch, Arc::clone(&self.pool))
+    }
+
+    fn planner(&self) -> Planner {
+        Planner::new(Arc::clone(&self.order), Arc::clone(&self.pool))
     }
 
     fn start(&self, process: u32) -> Result<Ahead> {
         let (sender, batches) = sync_channel(AHEAD);
-        let (planner, step) = (Planner::new(Arc::clone(&self.order)), self.step);
+        let (planner, step) = (self.planner(), self.step);
         thread::Builder::new()
             .name("gristlm-packing".into())
             .spawn(move || run_ahead(planner, step, &sender))

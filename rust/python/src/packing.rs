@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gristlm_packing::batch::Batch;
+use gristlm_packing::pool::Lease;
 use gristlm_packing::windows::random_windows;
 use gristlm_packing::writer::{Ids, TokenWriter as CoreWriter};
 use gristlm_packing::{Geometry, Loader, PackingError, TokenStore as CoreStore};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
+use numpy::ndarray::{ArrayView, IntoDimension};
+use numpy::{IntoPyArray, PyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use crate::errors::{ErrorClass, error};
@@ -222,25 +223,42 @@ impl RowLoader {
 
     fn next_batch<'py>(&self, py: Python<'py>) -> PyResult<Option<Arrays<'py>>> {
         let batch = py.detach(|| lock(&self.loader).next_batch()).map_err(raise)?;
-        batch.map(|batch| self.arrays(py, batch)).transpose()
+        batch.map(|lease| self.arrays(py, lease)).transpose()
     }
 
     fn batch<'py>(&self, py: Python<'py>, step: u64) -> PyResult<Arrays<'py>> {
-        let batch = py.detach(|| lock(&self.loader).batch(step)).map_err(raise)?;
-        self.arrays(py, batch)
+        let lease = py.detach(|| lock(&self.loader).batch(step)).map_err(raise)?;
+        self.arrays(py, lease)
     }
 }
 
 impl RowLoader {
-    fn arrays<'py>(&self, py: Python<'py>, batch: Batch) -> PyResult<Arrays<'py>> {
-        let segments = batch.segments.into_flattened();
-        let num_segments = segments.len() / 4;
+    fn arrays<'py>(&self, py: Python<'py>, lease: Lease) -> PyResult<Arrays<'py>> {
+        let held = Bound::new(py, HeldBatch(lease))?;
+        let batch = held.get().0.batch();
+        let segments = batch.segments.as_flattened();
         Ok((
-            batch.input_ids.into_pyarray(py).reshape(self.shape)?,
-            batch.labels.into_pyarray(py).reshape(self.shape)?,
-            batch.position_ids.into_pyarray(py).reshape(self.shape)?,
-            batch.cu_seqlens.into_pyarray(py),
-            segments.into_pyarray(py).reshape([num_segments, 4])?,
+            shared(&held, &batch.input_ids, self.shape)?,
+            shared(&held, &batch.labels, self.shape)?,
+            shared(&held, &batch.position_ids, self.shape)?,
+            shared(&held, &batch.cu_seqlens, [batch.cu_seqlens.len()])?,
+            shared(&held, segments, [segments.len() / 4, 4])?,
         ))
     }
+}
+
+/// What the arrays of a batch and all their views hold on to; with the last of them the memory is used again.
+#[pyclass(frozen, module = "gristlm._core")]
+struct HeldBatch(Lease);
+
+/// An array of `values`, which belong to `held`.
+fn shared<'py, T: numpy::Element, I: IntoDimension>(
+    held: &Bound<'py, HeldBatch>,
+    values: &[T],
+    shape: I,
+) -> PyResult<Bound<'py, PyArray<T, I::Dim>>> {
+    let view = ArrayView::from_shape(shape.into_dimension(), values)
+        .map_err(|mismatch| error(ErrorClass::Input, format!("a batch has another shape: {mismatch}")))?;
+    // SAFETY: `values` are a part of `held`, which is never changed, moves no memory and outlives the array as its base.
+    Ok(unsafe { PyArray::borrow_from_array(&view, held.clone().into_any()) })
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gristlm.runs.report.chart import Reference, Series, line_chart
-from gristlm.runs.report.markup import Html, note, section, tag
+from gristlm.runs.report.markup import Html, note, score, section, table, tag
 from gristlm.runs.report.run_files import RunFiles, number
 
 # A chart: stage, title, unit, and its lines: name, colour slot 1 to 4, and its metric.
@@ -63,6 +63,7 @@ def curves(run: RunFiles) -> Html:
         "curves",
         "Training",
         tag("div", *charts, class_="charts") if any(charts) else note("There are no metrics to draw."),
+        _by_source(run),
         note(", ".join(missing) + ".") if missing else "",
     )
 
@@ -77,6 +78,20 @@ def _chart(run: RunFiles, stage: str, title: str, unit: str, lines: Sequence[Lin
         ]
         references = [Reference(name, value) for name, value in levels if value is not None]
     return line_chart(title, series, x="step", y=unit, references=references)
+
+
+def _by_source(run: RunFiles) -> Html:
+    """Returns the table of what pretraining measured of each source's held-out documents, first and last."""
+    stage, prefix = run.stages["pretrain"], "source_bits_per_byte/"
+    names = dict.fromkeys(name for row in stage.metrics for name in row if name.startswith(prefix))
+    points = {name.removeprefix(prefix): stage.series(name) for name in names}
+    rows = [
+        (tag("bdi", name), *(f"{score(value)} (step {step:,.0f})" for step, value in (line[0], line[-1])))
+        for name, line in points.items()
+        if line
+    ]
+    header = ("source", "measured first", "measured last")
+    return table("Held-out bits per byte of each source", header, rows) if rows else Html("")
 
 
 def _arms(run: RunFiles) -> list[Html]:

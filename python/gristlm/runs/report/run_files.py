@@ -52,6 +52,7 @@ class RunFiles:
     tokenizer: Row
     summary: Row
     scores: dict[str, Row]
+    written: list[Row]  # what the model wrote while it was pretrained
     made_by: dict[str, str]  # digest of an artifact, checkpoint or file -> the stage that made it
 
 
@@ -73,6 +74,7 @@ def read_run(run_dir: Path) -> RunFiles:
         tokenizer=_json(run_dir / "tokenizer" / "statistics.json"),
         summary=summary,
         scores={name: scored[name] for name in names if "samples" in scored.get(name, {})},
+        written=_lines(run_dir / STAGES["pretrain"] / "samples.jsonl"),
         made_by=_made_by(run_dir, stages),
     )
 

@@ -1,20 +1,23 @@
-"""The same prompts answered by every checkpoint, side by side."""
+"""The same prompts answered by every checkpoint, side by side; and what the model wrote while it was pretrained."""
 
 from __future__ import annotations
 
 from gristlm.runs.report.markup import Html, details, note, section, tag
-from gristlm.runs.report.run_files import Row, RunFiles, mapping, sequence
+from gristlm.runs.report.run_files import Row, RunFiles, mapping, number, sequence
 
 MAX_PROMPTS = 12
 MAX_CHARACTERS = 1200
+MAX_STEPS = 6
 
 
 def samples(run: RunFiles) -> Html:
     """Returns the section with a card per prompt and an answer per checkpoint."""
     answers = {name: [mapping(row) for row in sequence(body.get("samples"))] for name, body in run.scores.items()}
     prompts: dict[str, Row] = {_asked(row): row for rows in answers.values() for row in rows}
+    written = _written(run.written)
     if not prompts:
-        return section("samples", "Samples", note(f"No answers to show; evaluating: {run.stages['evaluate'].state}."))
+        none = note(f"No answers to show; evaluating: {run.stages['evaluate'].state}.")
+        return section("samples", "Samples", none, *written)
     cards = [
         _card(
             key,
@@ -23,7 +26,28 @@ def samples(run: RunFiles) -> Html:
         )
         for key, row in list(prompts.items())[:MAX_PROMPTS]
     ]
-    return section("samples", "Samples", note("Held-out prompts; nothing is picked by hand."), *cards)
+    return section("samples", "Samples", note("Held-out prompts; nothing is picked by hand."), *cards, *written)
+
+
+def _written(rows: list[Row]) -> list[Html]:
+    """Returns a card per prompt of pretraining's samples, a text per step: the first, the last, and some between."""
+    by_prompt: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        if (step := number(row.get("step"))) is not None:
+            by_prompt.setdefault(str(row.get("prompt")), {})[int(step)] = row
+    cards = []
+    for prompt, steps in list(by_prompt.items())[:MAX_PROMPTS]:
+        last, count = len(steps) - 1, min(len(steps), MAX_STEPS)
+        shown = [sorted(steps)[last * place // max(1, count - 1)] for place in range(count)]
+        texts = [
+            tag("div", tag("h4", f"step {step:,}"), _text(str(steps[step].get("text") or "")), class_="answer")
+            for step in shown
+        ]
+        unit = tag("span", "written while pretraining", class_="unit")
+        cards.append(
+            tag("article", tag("h3", tag("bdi", prompt[:MAX_CHARACTERS]), unit), tag("div", *texts, class_="answers"))
+        )
+    return cards
 
 
 def _card(prompt: str, row: Row, answers: dict[str, Row | None]) -> Html:
