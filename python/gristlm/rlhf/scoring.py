@@ -34,8 +34,8 @@ FAILED = "failed_rollouts.jsonl"
 class Scorer:
     """Scores answers for one run.
 
-    Of several ranks the first alone asks the rewards and the criterion (a judge has a budget, a function may have state)
-    and tells the others; they share the reference's log-probabilities.
+    Of several ranks the first alone asks the rewards and the criterion (a judge has a budget, a function may have
+    state) and tells the others; they share the reference's log-probabilities.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Scorer:
         failed: Path,
         ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> None:
-        """Takes the rewards to learn from and those held out (on the first rank), and where to save what one failed on."""
+        """Takes the rewards to learn from, those held out (both on the first rank), and where to save failures."""
         self._config, self._sampler, self._reference = config, sampler, reference
         self._rewards, self._second, self._failed = rewards, second, failed
         self._ranks = ranks
