@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from conftest import Prepared
 
 
+INSTALLED = importlib.util.find_spec("lm_eval") is not None
+
+
 @dataclasses.dataclass(frozen=True)
 class Instance:
     args: tuple[Any, ...]
@@ -50,14 +53,14 @@ def fake() -> dict[str, types.ModuleType]:
 
 @pytest.fixture
 def model(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    if importlib.util.find_spec("lm_eval") is None:
+    if not INSTALLED:
         for name, module in fake().items():
             monkeypatch.setitem(sys.modules, name, module)
     ours = importlib.import_module("gristlm.evaluate.lm_eval")
     made = ours.GristlmLM(str(prepared.checkpoint), batch_size="auto", max_batch_size=None, num_threads="1")
     made.cache_hook = Hook()
     yield made
-    if importlib.util.find_spec("lm_eval") is None:
+    if not INSTALLED:
         del sys.modules["gristlm.evaluate.lm_eval"]
 
 

@@ -93,7 +93,8 @@ def test_the_stage_compares_with_the_first_by_a_reward_model(prepared: Prepared,
     evaluate.run(config, inputs, tmp_path / "evaluate", score=vowels)
     (figures,) = json.loads((tmp_path / "evaluate" / "summary.json").read_bytes())["win_rates"]
     assert (figures["of"], figures["against"], figures["by"], figures["cases"]) == ("other", "base", "reward_model", 10)
-    rows = [json.loads(line) for line in (tmp_path / "evaluate" / "other.against.base.reward_model.jsonl").open()]
+    kept = (tmp_path / "evaluate" / "other.against.base.reward_model.jsonl").read_text()
+    rows = [json.loads(line) for line in kept.splitlines()]
     for row in rows:
         scores = vowels(None, [row["first"], row["second"]]).tolist()
         assert row["scores"] == scores

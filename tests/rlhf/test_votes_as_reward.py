@@ -52,9 +52,12 @@ def test_a_policy_learns_what_people_voted_for(checkpoint: Path, prompts: Path, 
     model = RewardModel.from_pretrained(tmp_path / "reward" / "final")
     better, worse = model.score(["Say 3"] * 2, ["length returns e", "lingth riturns"])
     assert better > worse
-    settings = {"steps": 12, "prompts_per_step": 4, "group_size": 8, "max_new_tokens": 8, "learning_rate": 1e-2}
-    config = RLHFConfig.model_validate({**settings, "rewards": {"reward_model": 1.0}, "num_threads": 1})
-    inputs = {"checkpoint": checkpoint, "prompts": prompts, "reward_model": tmp_path / "reward" / "final"}
+    settings = {"steps": 12, "prompts_per_step": 4, "group_size": 8, "max_new_tokens": 8, "learning_rate": 3e-2}
+    config = RLHFConfig.model_validate(
+        {**settings, "rewards": {"reward_model": 1.0}, "kl_coef": 0.01, "num_threads": 1}
+    )
+    inputs = {"checkpoint": checkpoint, "prompts": prompts, "heldout_prompts": prompts}
+    inputs |= {"reward_model": tmp_path / "reward" / "final"}
     learned = run(config, inputs, tmp_path / "rlhf").counts
     assert float(str(learned["reward_after"])) > float(str(learned["reward_before"])) + 0.2
 
