@@ -17,7 +17,7 @@ def rows() -> list[dict[str, float]]:
     lines: list[dict[str, float]] = [{"step": 0, "check_second_reward": 0.5, "check_second_std": 1.0}]
     for step in range(1, 9):
         lines.append({
-            "step": step, "reward": step / 8, "kl": step / 2, "entropy": 2.0 - step / 5, "completion_tokens": 10.0 + step,
+            "step": step, "reward": step / 8, "kl": step / 2, "entropy": 2 - step / 5, "completion_tokens": 10 + step,
             "repetition": step / 100, "check_second_reward": 1.0 if step < 5 else 0.1, "check_reward": step / 8,
             "check_kl_k1": step / 2,
         })  # fmt: skip
