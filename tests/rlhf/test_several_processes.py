@@ -117,5 +117,6 @@ def test_a_reward_that_fails_ends_every_process_with_its_name(checkpoint, prompt
     settings = {**SETTINGS, "rewards": {f"{own}:broken": 1.0}}
     ended = two_processes({"checkpoint": checkpoint, "prompts": prompts}, tmp_path / "run", settings)
     for status, text in ended:
-        assert status == 1
-        assert "broken" in text.splitlines()[-1]
+        assert status != 0  # where the other ended first, gloo's threads may abort instead of exiting with 1
+        assert "TrainingError" in text
+        assert "broken" in text

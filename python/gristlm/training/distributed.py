@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import gc
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TypeVar, cast
 
@@ -127,6 +128,8 @@ def shard(model: Model, ranks: Ranks, *heads: nn.Module) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
+    # Nothing here changes in place what a sharded module returns, which is what this warns of.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module", category=UserWarning)
     mesh = init_device_mesh(model.device.type, (ranks.world_size,))
     for block in model.layers:
         fully_shard(block, mesh=mesh)
