@@ -61,7 +61,7 @@ def test_with_one_row_per_band_it_equals_the_definition(texts: list[str], n: int
     check(texts, result, n, threshold)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(texts=st.lists(st.text("ab c\n", max_size=14), max_size=10), data=st.data())
 def test_in_an_order_of_ones_own_it_equals_the_same_texts_laid_so(texts: list[str], data: st.DataObject) -> None:
     """Whatever order the texts lie in, `order` says which of them stays."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from gristlm.cli.options import ConfigFile, NumThreads, Output, Seed
 from gristlm.cli.verb import settings, verb, wrote
 from gristlm.errors import ConfigError
 from gristlm.runs.layout import find_checkpoint
+
+if TYPE_CHECKING:
+    from gristlm.evaluate.win_rates import Score
 
 
 @verb
@@ -28,6 +31,15 @@ def evaluate(
         list[str] | None,
         typer.Option("--suite", metavar="NAME=FILE", help="A benchmark and its file; any number of them."),
     ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="Prompts to compare answers on, one JSON object per line.")
+    ] = None,
+    reward_model: Annotated[
+        Path | None, typer.Option("--reward-model", help="Compare answers by its scores (a final/ directory).")
+    ] = None,
+    votes: Annotated[
+        Path | None, typer.Option("--votes", help="Votes of people, from `label PROJECT --export FILE --all-votes`.")
+    ] = None,
     config: ConfigFile = None,
     seed: Seed = None,
     num_threads: NumThreads = None,
@@ -35,6 +47,9 @@ def evaluate(
     """Score checkpoints: bits per byte, held-out answers, form, refusals, preferences, sample outputs, benchmarks.
 
     Suites: ifeval, gsm8k, truthfulqa, xstest, choices, cloze; their files are not part of this package.
+
+    Win rates of each against the first, with and without the effect of length: --reward-model DIR, a judge
+    (--evaluate.judge.endpoint=http://… --evaluate.judge.model=…), or people's --votes.
 
     Settings: --evaluate.…; all of them: gristlm config schema evaluate
     """
@@ -53,10 +68,27 @@ def evaluate(
     table = whole.evaluate
     assert table is not None, "settings fills the tables it is asked for"
     extras = {
-        name: path for name, path in (("documents", documents), ("conversations", conversations)) if path is not None
+        name: path
+        for name, path in (
+            ("documents", documents),
+            ("conversations", conversations),
+            ("prompts", prompts),
+            ("reward_model", reward_model),
+            ("votes", votes),
+        )
+        if path is not None
     }
+    for name in ("prompts", "votes"):
+        if name in extras and not extras[name].is_file():
+            raise ConfigError(f"--{name} {extras[name]}: there is no such file")
     suites = {**(table.suites or {}), **dict(_named(each) for each in suite or ())}
-    run(table.model_copy(update={"checkpoints": list(models), "suites": suites or None}), {**models, **extras}, output)
+    score: Score | None = None
+    if reward_model is not None:
+        from gristlm.rlhf import RewardModel
+
+        score = RewardModel.from_pretrained(reward_model).score
+    settled = table.model_copy(update={"checkpoints": list(models), "suites": suites or None})
+    run(settled, {**models, **extras}, output, score=score)
     wrote(output)
 
 

@@ -42,6 +42,35 @@ def show(
 
 @app.command(context_settings=OVERRIDES)
 @verb
+def reward(
+    context: typer.Context,
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="The model to start from: a checkpoint or a run.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="Pairs (prompt, chosen, rejected), such as `label PROJECT --export FILE`.")
+    ],
+    output: Output,
+    heldout_data: Annotated[
+        Path | None, typer.Option("--heldout-data", help="Pairs to measure the reward model's accuracy on.")
+    ] = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    num_threads: NumThreads = None,
+) -> None:
+    """Train a reward model from pairs of a better and a worse answer, such as people's votes.
+
+    Settings: --reward.epochs=2 …; all of them: gristlm config schema reward
+    """
+    from gristlm.rlhf import train_reward
+
+    table = settings(context, config, "reward", seed=seed, num_threads=num_threads)[0].reward
+    assert table is not None, "settings fills the tables it is asked for"
+    given = {"checkpoint": find_checkpoint(checkpoint), "data": data}
+    train_reward(table, given | ({} if heldout_data is None else {"heldout_data": heldout_data}), output)
+    wrote(output / "final")
+
+
+@app.command(context_settings=OVERRIDES)
+@verb
 def learn(
     context: typer.Context,
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="The model to start from: a checkpoint or a run.")],

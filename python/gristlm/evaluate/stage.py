@@ -10,9 +10,10 @@ import torch
 
 from gristlm.errors import ConfigError
 from gristlm.evaluate import checkpoint as checkpoints
-from gristlm.evaluate import conversations, generation, held_out, suites
+from gristlm.evaluate import conversations, generation, held_out, suites, win_rates
 from gristlm.evaluate.checkpoint import Checkpoint
 from gristlm.evaluate.config import EvaluateConfig
+from gristlm.evaluate.win_rates import Score
 from gristlm.runs import artifact, progress
 from gristlm.runs.artifact import Manifest
 from gristlm.runs.files import write_json
@@ -35,15 +36,20 @@ HEADLINES = {
 }
 
 
-def run(config: EvaluateConfig, inputs: Mapping[str, Path], output_dir: Path) -> Manifest:
+def run(
+    config: EvaluateConfig, inputs: Mapping[str, Path], output_dir: Path, *, score: Score | None = None
+) -> Manifest:
     """Measures every checkpoint alike and writes `<name>.json` for each and `summary.json`; returns the manifest.
 
     Args:
         config: `checkpoints` names which inputs are checkpoints.
         inputs: each checkpoint by its name: a checkpoint directory, or a training stage's directory, whose `final/` is
             measured (an rlhf stage's rewards and KL are carried over); "documents" and "conversations": those
-            artifacts, whose held-out parts are used; without one of them, what needs it is left out and null.
+            artifacts, whose held-out parts are used; without one of them, what needs it is left out and null;
+            "prompts": JSON Lines to compare answers on instead of held-out conversations; "votes": an export of all
+            votes; "reward_model": where `score` comes from.
         output_dir: the artifact to write; a checkpoint whose file is there already is not measured again.
+        score: a reward model's `score`: win rates of each checkpoint against the first by it.
 
     Raises:
         ConfigError: a checkpoint that `config` names is not among the inputs.
@@ -70,6 +76,10 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], output_dir: Path) ->
     baselines = held_out.baselines(documents) if documents else None
     rewards, trained = _rewards(config, inputs)
     measured: dict[str, dict[str, object]] = {}
+    judged = len(config.checkpoints) > 1 and (score is not None or config.judge is not None)
+    prompts = win_rates.prompts_of(config, inputs) if judged else []
+    if judged and not prompts:
+        raise ConfigError("to compare answers there must be prompts: give the input 'prompts' or 'conversations'")
     with progress.bar("evaluate", len(config.checkpoints), "checkpoints") as bar:
         for name in config.checkpoints:
             file = stage.path / f"{name}.json"
@@ -77,12 +87,15 @@ def run(config: EvaluateConfig, inputs: Mapping[str, Path], output_dir: Path) ->
                 loaded = checkpoints.load(inputs[name], device)
                 body = _measure(loaded, documents, inputs.get("conversations"), config, device)
                 body["suites"] = suites.measure(loaded, name, config, stage.path, device)
+                if judged:
+                    win_rates.answer(loaded, name, prompts, config, stage.path, device)
                 write_json(
                     file, {"name": name} | _baseline_figures(baselines) | (rewards if name == trained else {}) | body
                 )
             measured[name] = json.loads(file.read_bytes())
             bar.advance()
-    summary = _summary(config, measured, baselines, rewards)
+    compared = win_rates.compare(config, stage.path, score, inputs.get("votes"), answered=judged)
+    summary = _summary(config, measured, baselines, rewards) | {"win_rates": compared}
     write_json(stage.path / "summary.json", summary)
     _say(summary)
     return stage.finish(
@@ -193,6 +206,15 @@ def _say(summary: dict[str, object]) -> None:
         progress.say(f"      {name}: {', '.join(parts) or 'nothing to measure'}")
         for suite, found in suites_of({"suites": _at(summary, f"suites.{name}")}).items():
             progress.say(f"        {suite}: {', '.join(_estimates(found))}")
+    compared = summary["win_rates"]
+    assert isinstance(compared, list)
+    for each in compared:
+        said = _estimates({"wins": each["win_rate"], "at equal length": each["length_controlled"]})
+        asked = "" if each.get("same_prompts", True) else "; not asked the same: they have different chat formats"
+        progress.say(
+            f"      {each['of']} against {each['against']} by {each['by']}, {each['cases']} cases: "
+            f"{', '.join(said)}{asked}"
+        )
     if different := summary["different_prompts"]:
         assert isinstance(different, list)
         progress.say(

@@ -9,20 +9,19 @@ import concurrent.futures
 import copy
 from collections.abc import Callable
 
-from gristlm.model import Model
-from gristlm.rlhf.rollouts import Rollout
+from gristlm.model import Completion, Model
 
-Sample = Callable[[Model, int], list[Rollout]]
+Sample = Callable[[Model, int], list[list[Completion]]]
 
 
 class Ahead:
-    """At most one step's answers, on their way."""
+    """At most one step's answers (this rank's share of them), on their way."""
 
     def __init__(self, sample: Sample) -> None:
         """Takes the function (weights, step) that samples a step."""
         self._sample = sample
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
-        self._pending: tuple[int, concurrent.futures.Future[list[Rollout]]] | None = None
+        self._pending: tuple[int, concurrent.futures.Future[list[list[Completion]]]] | None = None
         self.stale = False
         """Whether the answers taken last were sampled before the latest update."""
 
@@ -33,7 +32,7 @@ class Ahead:
         snapshot = copy.deepcopy(policy).requires_grad_(False)
         self._pending = (step, self._pool.submit(self._sample, snapshot, step))
 
-    def take(self, step: int) -> list[Rollout] | None:
+    def take(self, step: int) -> list[list[Completion]] | None:
         """Returns the answers of `step` where they were begun, else None."""
         pending, self._pending = self._pending, None
         self.stale = pending is not None and pending[0] == step

@@ -15,17 +15,19 @@ from pathlib import Path
 from gristlm.model import Model
 from gristlm.rlhf.config import RLHFConfig
 from gristlm.runs import progress
-from gristlm.runs.artifact import Manifest, Stage
+from gristlm.runs.artifact import Manifest
 from gristlm.training import checkpoint
+from gristlm.training.distributed import Ranks
 
 
 def run_arms(
     config: RLHFConfig,
     inputs: Mapping[str, Path],
-    stage: Stage,
+    path: Path,
+    ranks: Ranks,
     one: Callable[[RLHFConfig, Mapping[str, Path], Path], Manifest],
-) -> Manifest:
-    """Returns the manifest of all arms; `one` runs each, skipping what is complete and resuming what was cut off."""
+) -> dict[str, object]:
+    """Returns the counts of all arms; `one` runs each, skipping what is complete and resuming what was cut off."""
     names = list(config.arms or {})
     done: dict[str, Manifest] = {}
     for place, name in enumerate(names):
@@ -33,13 +35,14 @@ def run_arms(
         if place:  # the baseline is of the start, which all arms share
             settings = settings.model_copy(update={"best_of_n": None})
         progress.say(f"  arm {name}: {settings.algorithm}")
-        done[name] = one(settings, inputs, stage.path / name)
-    shutil.copyfile(stage.path / names[0] / "heldout.jsonl", stage.path / "heldout.jsonl")
+        done[name] = one(settings, inputs, path / name)
     last = names[-1]
-    model = Model.from_pretrained(stage.path / last / "final")
-    checkpoint.write_final(stage.path, model, tokenizer_dir=inputs["checkpoint"])
+    if ranks.first:
+        shutil.copyfile(path / names[0] / "heldout.jsonl", path / "heldout.jsonl")
+        model = Model.from_pretrained(path / last / "final")
+        checkpoint.write_final(path, model, tokenizer_dir=inputs["checkpoint"])
     counts: dict[str, object] = {
         key: done[last].counts[key] for key in ("reward_before", "reward_after", "kl", "steps", "stopped")
     }
     arms = {name: {**manifest.counts, "digest": manifest.digest} for name, manifest in done.items()}
-    return stage.finish(counts={**counts, "arms": arms}, apart=names)
+    return {**counts, "arms": arms}

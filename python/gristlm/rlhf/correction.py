@@ -16,20 +16,26 @@ from gristlm.model import Model
 from gristlm.rlhf.config import RLHFConfig
 from gristlm.rlhf.divergence import MAX_LOG_RATIO
 from gristlm.rlhf.rollouts import Scored, logprobs_under
+from gristlm.training.distributed import Ranks
 
 Advantages = list[list[float]]
 
 
 def corrected(
-    policy: Model, scored: Scored, advantages: Advantages, config: RLHFConfig
+    policy: Model,
+    scored: Scored,
+    advantages: Advantages,
+    config: RLHFConfig,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> tuple[Scored, Advantages, dict[str, float]]:
     """Returns the rollouts with the trainer's log-probabilities, the weighed advantages, and figures for the log.
 
     They are engine_kl (k3 per token, of the engine's policy to the trainer's), importance (mean weight) and
     importance_capped (share of tokens at the cap).
     """
-    trainer = logprobs_under(
-        policy, scored.rollouts, temperature=config.temperature, micro_batch_size=config.micro_batch_size
+    mine = scored.rollouts[ranks.part(len(scored.rollouts))]
+    trainer = ranks.gathered(
+        logprobs_under(policy, mine, temperature=config.temperature, micro_batch_size=config.micro_batch_size)
     )
     weighed, ratios = [], []
     for rollout, own, values in zip(scored.rollouts, trainer, advantages, strict=True):

@@ -20,11 +20,13 @@ import torch
 from torch import nn
 
 from gristlm.errors import DamagedArtifactError, TrainingError
-from gristlm.model import Model
+from gristlm.model import Model, ModelConfig
+from gristlm.model.weights import save_tensors
 from gristlm.rlhf.advantages import gae
 from gristlm.rlhf.config import RLHFConfig
 from gristlm.rlhf.reward_model import RewardModel
-from gristlm.rlhf.rollouts import NO_LABEL, Rollout, Scored, aligned, answer_part, in_micro_batches, padded
+from gristlm.rlhf.rollouts import NO_LABEL, Rollout, Scored, aligned, answer_part, dealt, in_micro_batches, padded
+from gristlm.training.distributed import Ranks, whole
 from gristlm.training.optimizer import Optimizer
 
 _MIN_STD = 1e-3
@@ -40,10 +42,16 @@ class Estimates:
 
 
 def estimate(
-    critic: RewardModel, scored: Scored, config: RLHFConfig, *, reward_mean: float, reward_std: float
+    critic: RewardModel,
+    scored: Scored,
+    config: RLHFConfig,
+    *,
+    reward_mean: float,
+    reward_std: float,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> Estimates:
     """Returns GAE's advantages, normalised over the step's tokens, and the returns, of scaled rewards less KL."""
-    values = _values(critic, scored.rollouts, config.micro_batch_size)
+    values = _values(critic, scored.rollouts, config.micro_batch_size, ranks)
     scale = 1 / reward_std if reward_std > _MIN_STD else 1.0  # where all answers scored alike there is nothing to go by
     price = scored.kl_coef if config.kl_in == "reward" else 0.0
     shape = (len(values), max(map(len, values)))
@@ -82,6 +90,7 @@ def learn_values(
     *,
     learning_rate: float,
     rng: np.random.Generator,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> dict[str, float]:
     """Changes `critic` by one step's updates; returns value_loss (mean per token) and explained (share of variance).
 
@@ -96,7 +105,9 @@ def learn_values(
     for share in np.array_split(rng.permutation(len(rollouts)), config.updates_per_step):
         optimizer.zero_grad()
         total_tokens = sum(len(rollouts[i].tokens) for i in share)
-        for piece in in_micro_batches(rollouts, sorted(share.tolist()), config.micro_batch_size):
+        pieces = list(in_micro_batches(rollouts, sorted(share.tolist()), config.micro_batch_size))
+        mine = 0.0
+        for piece, counts in dealt(pieces, ranks):
             chosen = [rollouts[i] for i in piece]
             input_ids, labels = padded(chosen, critic.value_head.weight.device)
             mask = labels != NO_LABEL
@@ -106,8 +117,9 @@ def learn_values(
             near = old_values + (values - old_values).clamp(-config.value_clip, config.value_clip)
             errors = torch.maximum((values - returns).square(), (near - returns).square())
             loss = (errors * mask).sum() / (2 * total_tokens)
-            loss.backward()  # type: ignore[no-untyped-call]
-            loss_sum += loss.item()
+            (loss * (ranks.world_size if counts else 0)).backward()  # type: ignore[no-untyped-call]
+            mine += loss.item() if counts else 0.0
+        loss_sum += ranks.sum(mine)[0]
         norm = optimizer.clip_grad_norm(config.grad_clip)
         if not (math.isfinite(loss_sum) and math.isfinite(norm)):
             raise TrainingError(
@@ -121,18 +133,21 @@ def learn_values(
 
 
 @torch.no_grad()
-def _values(critic: RewardModel, rollouts: list[Rollout], micro_batch_size: int) -> list[list[float]]:
-    out: list[list[float]] = [[] for _ in rollouts]
-    for piece in in_micro_batches(rollouts, range(len(rollouts)), micro_batch_size):
+def _values(critic: RewardModel, rollouts: list[Rollout], micro_batch_size: int, ranks: Ranks) -> list[list[float]]:
+    found: list[tuple[int, list[float]]] = []
+    pieces = list(in_micro_batches(rollouts, range(len(rollouts)), micro_batch_size))
+    for piece, counts in dealt(pieces, ranks):
         chosen = [rollouts[i] for i in piece]
         input_ids, _ = padded(chosen, critic.value_head.weight.device)
-        for i, rollout, row in zip(piece, chosen, critic.values(input_ids).cpu(), strict=True):
-            out[i] = answer_part(rollout, row)
-    return out
+        rows = critic.values(input_ids).cpu()
+        if counts:
+            found += [(i, answer_part(rollout, row)) for i, rollout, row in zip(piece, chosen, rows, strict=True)]
+    values = dict(ranks.gathered(found))
+    return [values[i] for i in range(len(rollouts))]
 
 
 class ActorCritic(nn.Module):
-    """The policy and its critic, as one module to checkpoint; as a model directory it is the policy."""
+    """The policy and its critic, as one module to checkpoint."""
 
     def __init__(self, policy: Model, critic: RewardModel) -> None:
         super().__init__()
@@ -140,9 +155,34 @@ class ActorCritic(nn.Module):
         self.critic = critic
         self.config = policy.config
 
+
+@dataclasses.dataclass(frozen=True)
+class Copied:
+    """An `ActorCritic` and its optimizers, whole on each rank; as a model directory it is the policy."""
+
+    config: ModelConfig
+    tensors: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
+
+    @staticmethod
+    def take(module: ActorCritic, optimizer: TwoOptimizers) -> Copied:
+        """Returns the copy; every rank must call it."""
+        tensors = {name: whole(tensor.detach()).cpu().clone() for name, tensor in module.state_dict().items()}
+        return Copied(module.config, tensors, optimizer.state_tensors())
+
     def save_pretrained(self, path: Path) -> None:
         """Writes the policy."""
-        self.policy.save_pretrained(path)
+        prefix = "policy."
+        policy = {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+        save_tensors(self.config, policy, path)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Returns every tensor."""
+        return self.tensors
+
+    def state_tensors(self) -> dict[str, torch.Tensor]:
+        """Returns both optimizers' state."""
+        return self.optimizer
 
 
 class TwoOptimizers(Optimizer):

@@ -17,12 +17,13 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from gristlm.model import Model
+from gristlm.model import Completion, Model
 from gristlm.rlhf.data import Prompt
 from gristlm.rlhf.engines import Generates
 from gristlm.runs.files import atomic_path
 from gristlm.tokenize import Tokenizer
 from gristlm.training.chat_prompt import ChatTemplate, encode_prompt
+from gristlm.training.distributed import Ranks
 
 NO_LABEL = -100
 
@@ -92,16 +93,23 @@ class Scored:
 
 
 class Sampler:
-    """Samples answers with one model's chat format."""
+    """Samples answers with one model's chat format; ranks share the prompts, and each gets all answers."""
 
     def __init__(
-        self, tokenizer: Tokenizer, template: ChatTemplate | None, *, max_new_tokens: int, temperature: float
+        self,
+        tokenizer: Tokenizer,
+        template: ChatTemplate | None,
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> None:
         """Ends answers at the tokenizer's `<|im_end|>` too, if it has one, whatever the model's config says."""
         self._tokenizer = tokenizer
         self._template = template
         self._max_new_tokens = max_new_tokens
         self._temperature = temperature
+        self._ranks = ranks
         end = tokenizer.special_tokens.get("<|im_end|>")
         self._stop = () if end is None else (end,)
 
@@ -122,15 +130,34 @@ class Sampler:
         greedy: bool = False,
     ) -> list[Rollout]:
         """Returns `group_size` answers to each prompt, side by side; they depend on its seed only."""
-        groups = model.generate(
-            [prompt.ids for prompt in prompts],
+        return self.answers(prompts, self.share(model, prompts, group_size=group_size, seeds=seeds, greedy=greedy))
+
+    def share(
+        self,
+        model: Generates,
+        prompts: Sequence[EncodedPrompt],
+        *,
+        group_size: int,
+        seeds: list[int],
+        greedy: bool = False,
+    ) -> list[list[Completion]]:
+        """Returns `group_size` completions of each prompt of this rank's share; needs no other rank."""
+        mine = self._ranks.part(len(prompts))
+        if mine.start == mine.stop:
+            return []
+        return model.generate(
+            [prompt.ids for prompt in prompts[mine]],
             n=group_size,
             max_new_tokens=self._max_new_tokens,
             temperature=0.0 if greedy else self._temperature,
             stop=self._stop,
-            seed=seeds,
+            seed=seeds[mine],
             logprobs=True,
         )
+
+    def answers(self, prompts: Sequence[EncodedPrompt], share: list[list[Completion]]) -> list[Rollout]:
+        """Returns the answers to all prompts, of which each rank has its share; every rank must call it."""
+        groups = self._ranks.gathered(share)
         return [
             Rollout(
                 prompt,
@@ -157,6 +184,16 @@ def in_micro_batches(rollouts: Sequence[Rollout], indices: Sequence[int], size: 
     by_length = sorted(indices, key=lambda i: len(rollouts[i].prompt.ids) + len(rollouts[i].tokens))
     for start in range(0, len(by_length), size):
         yield by_length[start : start + size]
+
+
+def dealt(pieces: Sequence[list[int]], ranks: Ranks) -> Iterator[tuple[list[int], bool]]:
+    """Yields this rank's pieces, dealt out in turn, each with whether it counts.
+
+    Ranks that share a model must go through it equally often, so the last piece may be another rank's once more.
+    """
+    for first in range(0, len(pieces), ranks.world_size):
+        place = first + ranks.rank
+        yield pieces[min(place, len(pieces) - 1)], place < len(pieces)
 
 
 def padded(rollouts: Sequence[Rollout], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,6 +24,7 @@ from gristlm.rlhf.guards import repetition
 from gristlm.rlhf.rewards import Rewards
 from gristlm.rlhf.rollouts import EncodedPrompt, Rollout, Sampler, Scored
 from gristlm.runs.files import write_atomic
+from gristlm.training.distributed import Ranks
 from gristlm.training.refusal import is_refusal
 
 # The answers of the step that a reward failed on.
@@ -31,37 +32,43 @@ FAILED = "failed_rollouts.jsonl"
 
 
 class Scorer:
-    """Scores answers for one run."""
+    """Scores answers for one run.
+
+    Of several ranks the first alone asks the rewards and the criterion (a judge has a budget, a function may have
+    state) and tells the others; they share the reference's log-probabilities.
+    """
 
     def __init__(
         self,
         config: RLHFConfig,
         sampler: Sampler,
         reference: Model,
-        rewards: Rewards,
+        rewards: Rewards | None,
         second: Rewards | None,
         failed: Path,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> None:
-        """Takes the rewards to learn from, those held out, and where to save what a reward failed on."""
+        """Takes the rewards to learn from, those held out (both on the first rank), and where to save failures."""
         self._config, self._sampler, self._reference = config, sampler, reference
         self._rewards, self._second, self._failed = rewards, second, failed
-        self._criterion = None if config.criterion is None else Criterion(config.criterion)
-
-    @property
-    def has_second(self) -> bool:
+        self._ranks = ranks
+        self.has_second: bool = ranks.from_first(second is not None)
         """Whether there is a reward that is measured and not learned from."""
-        return self._second is not None
+        self._criterion = None if config.criterion is None else Criterion(config.criterion)
 
     def counts(self) -> dict[str, float]:
         """Returns what the rewards have used up so far, for the log."""
-        return self._rewards.counts()
+        return {} if self._rewards is None else self._rewards.counts()
 
     def score(self, rollouts: list[Rollout], kl_coef: float) -> Scored:
         """Returns the answers with their rewards and their divergence from the reference."""
         config = self._config
-        rewards = self._rewards_of(self._rewards, rollouts)
-        references = rolled.logprobs_under(
-            self._reference, rollouts, temperature=config.temperature, micro_batch_size=config.micro_batch_size
+        rewards, total = self._rewarded(self._rewards, rollouts)
+        mine = rollouts[self._ranks.part(len(rollouts))]
+        references = self._ranks.gathered(
+            rolled.logprobs_under(
+                self._reference, mine, temperature=config.temperature, micro_batch_size=config.micro_batch_size
+            )
         )
         sums = [
             [
@@ -71,7 +78,7 @@ class Scorer:
             for rollout, reference in zip(rollouts, references, strict=True)
         ]
         kl_k1, kl_k3 = np.array(sums, dtype=np.float64).T
-        total = self._rewards.total(rewards) + self._overlong(rollouts)
+        total = total + self._overlong(rollouts)
         return Scored(rollouts, references, rewards, total, kl_k1, kl_k3, kl_coef)
 
     def measure(
@@ -79,9 +86,9 @@ class Scorer:
     ) -> dict[str, float]:
         """Returns the mean rewards, divergence and truth of one answer to each prompt; writes the answers to `path`."""
         scored = self.score(self._sampler.sample(model, prompts, group_size=1, seeds=seeds), 0.0)
-        if path is not None:
+        if path is not None and self._ranks.first:
             rolled.write(path, step, scored, None, self._sampler)
-        second = self._second_of(scored.rollouts)
+        second = self._rewarded(self._second, scored.rollouts)[1] if self.has_second else None
         return {
             "reward": float(scored.total.mean()),
             "reward_std": float(scored.total.std()),
@@ -98,14 +105,14 @@ class Scorer:
     def greedy(self, model: Model, prompts: list[EncodedPrompt], seeds: list[int]) -> dict[str, float]:
         """Returns `reward_greedy` and the truth of the likeliest answer to each prompt."""
         rollouts = self._sampler.sample(model, prompts, group_size=1, seeds=seeds, greedy=True)
-        total = self._rewards.total(self._rewards_of(self._rewards, rollouts))
+        _, total = self._rewarded(self._rewards, rollouts)
         truth = {f"{name}_greedy": value for name, value in self._truth(rollouts).items()}
         return {"reward_greedy": float(total.mean()), **truth}
 
     def best_of(self, model: Model, prompts: list[EncodedPrompt], seeds: list[int], count: int) -> dict[str, float]:
         """Returns the reward and the truth of the best of `count` answers to each prompt, chosen by the rewards."""
         rollouts = self._sampler.sample(model, prompts, group_size=count, seeds=seeds)
-        total = self._rewards.total(self._rewards_of(self._rewards, rollouts)).reshape(-1, count)
+        total = self._rewarded(self._rewards, rollouts)[1].reshape(-1, count)
         best = [i * count + int(place) for i, place in enumerate(total.argmax(axis=1))]
         return {"n": count, "reward": float(total.max(axis=1).mean()), **self._truth([rollouts[i] for i in best])}
 
@@ -123,13 +130,24 @@ class Scorer:
             elif kind == "refuse":
                 found.setdefault("unsafe_compliance", []).append(not refused)
         truth = {name: float(np.mean(values)) for name, values in sorted(found.items())}
-        if self._criterion is not None:
+        criterion = self._criterion
+        if criterion is not None:
             prompts = [rollout.prompt.prompt.messages for rollout in rollouts]
-            truth["criterion"] = float(self._criterion.score(prompts, [rollout.text for rollout in rollouts]).mean())
+            texts = [rollout.text for rollout in rollouts]
+            truth["criterion"] = self._ranks.by_first(lambda: float(criterion.score(prompts, texts).mean()))
         return truth
 
-    def _second_of(self, rollouts: list[Rollout]) -> NDArray[np.float64] | None:
-        return None if self._second is None else self._second.total(self._rewards_of(self._second, rollouts))
+    def _rewarded(
+        self, rewards: Rewards | None, rollouts: list[Rollout]
+    ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+        """Returns each reward of every answer, and their weighted sum."""
+
+        def ask() -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+            assert rewards is not None, "the first rank has them"
+            found = self._rewards_of(rewards, rollouts)
+            return found, rewards.total(found)
+
+        return self._ranks.by_first(ask)
 
     def _overlong(self, rollouts: list[Rollout]) -> NDArray[np.float64]:
         """Returns DAPO's soft punishment of answers that near the limit (Yu et al. 2025, eq. 13): 0 to -1."""
@@ -161,7 +179,8 @@ class Scorer:
     def save_failed(self, rollouts: list[Rollout]) -> None:
         """Keeps answers that nothing could be learned from, to be looked at."""
         rows = [{"prompt": rollout.prompt.prompt.messages, "completion": rollout.text} for rollout in rollouts]
-        write_atomic(self._failed, jsonl(rows))
+        if self._ranks.first:
+            write_atomic(self._failed, jsonl(rows))
 
 
 def finished(scored: Scored) -> float:

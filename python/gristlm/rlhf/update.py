@@ -1,5 +1,8 @@
 """What a step learns from its rollouts: one or more optimizer updates over length-sorted micro-batches.
 
+Every rank knows all rollouts of the step and computes its share of the micro-batches. A micro-batch's loss is divided
+by the totals of the whole update, so the gradient, summed over micro-batches and ranks, depends on neither.
+
 The first forward pass sees the very weights that sampled, so its log-probabilities must be those of the engine; they
 are compared before anything is changed.
 
@@ -19,7 +22,8 @@ from gristlm.model import Model
 from gristlm.rlhf.config import RLHFConfig
 from gristlm.rlhf.divergence import kl, kl_loss
 from gristlm.rlhf.losses import CLIP_RANGES, policy_loss
-from gristlm.rlhf.rollouts import NO_LABEL, Scored, aligned, in_micro_batches, padded
+from gristlm.rlhf.rollouts import NO_LABEL, Scored, aligned, dealt, in_micro_batches, padded
+from gristlm.training.distributed import Ranks
 from gristlm.training.optimizer import Optimizer
 
 # On a CPU, in float32, generation and training give the same log-probabilities up to this, mean nats per token of a
@@ -31,7 +35,7 @@ MAX_TOKEN_MISMATCH = 1e-3
 
 @dataclasses.dataclass
 class _Sums:
-    """Sums over the tokens of a step."""
+    """Sums over the tokens of a step, on one rank or, from `over`, on all."""
 
     loss: float = 0.0
     tokens: int = 0
@@ -40,6 +44,14 @@ class _Sums:
     mismatch_sum: float = 0.0
     mismatch_kl: float = 0.0
     compared: int = 0
+
+    def over(self, ranks: Ranks) -> _Sums:
+        """Returns the sums over all ranks; every rank must call it."""
+        loss, tokens, clipped, mismatch_sum, mismatch_kl, compared = ranks.sum(
+            self.loss, self.tokens, self.clipped, self.mismatch_sum, self.mismatch_kl, self.compared
+        )
+        largest = max(ranks.gathered([self.mismatch]))
+        return _Sums(loss, int(tokens), clipped, largest, mismatch_sum, mismatch_kl, int(compared))
 
 
 def learn_policy(
@@ -51,6 +63,7 @@ def learn_policy(
     *,
     learning_rate: float,
     rng: np.random.Generator,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> dict[str, float]:
     """Changes `policy` by one step's updates and returns figures for the log.
 
@@ -65,17 +78,19 @@ def learn_policy(
         advantages: per rollout, one for each of its tokens.
         config: the run's settings.
         learning_rate: this step's.
-        rng: divides the rollouts among several updates.
+        rng: divides the rollouts among several updates; the same on every rank.
+        ranks: who shares the work; the policy is sharded over them.
 
     Raises:
         TrainingError: the loss or its gradient is not finite, or generation and training disagree about a
             log-probability.
     """
     optimizer.set_learning_rate(learning_rate)
-    sums, grad_norm = _Sums(), 0.0
+    mine, sums, grad_norm = _Sums(), _Sums(), 0.0
     for number, share in enumerate(np.array_split(rng.permutation(len(scored.rollouts)), config.updates_per_step)):
         optimizer.zero_grad()
-        learnt = _accumulate(policy, scored, advantages, config, sorted(share.tolist()), sums, first=number == 0)
+        learnt = _accumulate(policy, scored, advantages, config, sorted(share.tolist()), mine, ranks, first=number == 0)
+        sums = mine.over(ranks)
         if number == 0 and policy.device.type == "cpu":
             _refuse_mismatch(sums)
         if not learnt:
@@ -104,21 +119,26 @@ def _accumulate(
     config: RLHFConfig,
     share: list[int],
     sums: _Sums,
+    ranks: Ranks,
     *,
     first: bool,
 ) -> bool:
-    """Adds the gradient of one update's rollouts; returns whether there was anything to learn."""
+    """Adds this rank's part of the gradient of one update's rollouts; returns whether there was anything to learn.
+
+    A sharded policy's gradient is the mean over the ranks, so each rank's loss counts `world_size` times.
+    """
     kl_in_loss = scored.kl_coef if config.kl_in == "loss" else 0.0
     # Without a KL term, what has no advantage has no gradient; it still counts in the totals.
     useful = [i for i in share if kl_in_loss or any(advantages[i])]
     total_tokens = sum(len(scored.rollouts[i].tokens) for i in share)
-    for piece in in_micro_batches(scored.rollouts, useful, config.micro_batch_size):
+    pieces = list(in_micro_batches(scored.rollouts, useful, config.micro_batch_size))
+    for piece, counts in dealt(pieces, ranks):
         rollouts = [scored.rollouts[i] for i in piece]
         input_ids, labels = padded(rollouts, policy.device)
         mask = labels != NO_LABEL
         logprobs = policy.token_logprobs(input_ids, labels, temperature=config.temperature)
         old_logprobs = aligned(rollouts, [rollout.logprobs for rollout in rollouts], logprobs)
-        if first:
+        if first and counts:
             _compare(logprobs.detach()[mask], old_logprobs[mask], sums)
         if config.updates_per_step == 1:
             old_logprobs = logprobs.detach()
@@ -136,7 +156,9 @@ def _accumulate(
         if kl_in_loss:
             ref_logprobs = aligned(rollouts, [scored.ref_logprobs[i] for i in piece], logprobs)
             loss = loss + kl_in_loss * (kl_loss(logprobs, ref_logprobs) * mask).sum() / total_tokens
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss * (ranks.world_size if counts else 0)).backward()  # type: ignore[no-untyped-call]
+        if not counts:
+            continue
         sums.loss += loss.item()
         sums.tokens += int(mask.sum())
         sums.clipped += _clipped(logprobs.detach() - old_logprobs, mask, config)

@@ -31,7 +31,7 @@ from gristlm.model.weights import load_into, save_tensors
 from gristlm.runs import artifact, progress
 from gristlm.runs.files import sync_directory
 from gristlm.training.averages import Averages
-from gristlm.training.distributed import whole
+from gristlm.training.distributed import sharded_like, whole
 from gristlm.training.optimizer import Optimizer
 
 CHECKPOINTS = "checkpoints"
@@ -178,7 +178,9 @@ def restore(path: Path, model: nn.Module, optimizer: Optimizer, averages: Averag
         if isinstance(model, Model):
             load_into(model, path)
         else:
-            model.load_state_dict(load_file(train_state / "module.safetensors"))
+            own = model.state_dict()
+            tensors = load_file(train_state / "module.safetensors").items()
+            model.load_state_dict({name: sharded_like(t, own[name]) if name in own else t for name, t in tensors})
         optimizer.load_state_tensors(load_file(train_state / "optimizer.safetensors"))
         if averages is not None:
             averages.load(load_file(train_state / "averages.safetensors"))

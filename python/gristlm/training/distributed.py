@@ -11,13 +11,14 @@ import contextlib
 import dataclasses
 import gc
 import os
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from gristlm.errors import ConfigError
+from gristlm.errors import ConfigError, GristlmError
 from gristlm.model import Model
 
 T = TypeVar("T")
@@ -65,6 +66,33 @@ class Ranks:
         torch.distributed.broadcast_object_list(values, src=0)
         return values[0]
 
+    def by_first(self, make: Callable[[], T]) -> T:
+        """Returns what the first rank makes; its error is raised on every rank, so that none waits for ever."""
+        if self.world_size == 1:
+            return make()
+        made: tuple[T | None, GristlmError | None] = (None, None)
+        if self.first:
+            try:
+                made = (make(), None)
+            except GristlmError as error:
+                made = (None, error)
+        value, error_there = self.from_first(made)
+        if error_there is not None:
+            raise error_there
+        return cast("T", value)
+
+    def part(self, count: int) -> slice:
+        """Returns this rank's share of `count` things in a row: contiguous, and as even as can be."""
+        return slice(count * self.rank // self.world_size, count * (self.rank + 1) // self.world_size)
+
+    def gathered(self, values: list[T]) -> list[T]:
+        """Returns the values of all ranks, the first rank's first; every rank must call it."""
+        if self.world_size == 1:
+            return values
+        parts: list[list[T]] = [[] for _ in range(self.world_size)]
+        torch.distributed.all_gather_object(parts, values)
+        return [value for part in parts for value in part]
+
 
 ALONE = Ranks()
 """The only process."""
@@ -94,17 +122,24 @@ def joined() -> Iterator[Ranks]:
         gc.collect()
 
 
-def shard(model: Model, ranks: Ranks) -> None:
-    """Spreads the weights, gradients and optimizer state of `model` over the ranks (FSDP2), block by block."""
+def shard(model: Model, ranks: Ranks, *heads: nn.Module) -> None:
+    """Spreads the weights, gradients and optimizer state of `model` over the ranks (FSDP2), block by block.
+
+    `heads` are modules outside it that are called on what it returns; they are spread too.
+    """
     if ranks.world_size == 1:
         return
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
+    # Nothing here changes in place what a sharded module returns, which is what this warns of.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module", category=UserWarning)
     mesh = init_device_mesh(model.device.type, (ranks.world_size,))
     for block in model.layers:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
+    for head in heads:
+        fully_shard(head, mesh=mesh)
     for method in ("loss", "hidden_states", "token_logprobs"):
         register_fsdp_forward_method(model, method)
 
@@ -123,6 +158,13 @@ def whole(tensor: Tensor) -> Tensor:
     """Returns all of a tensor of which each rank may hold a part; every rank must call it."""
     full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return full
+
+
+def gather_into(target: nn.Module, source: nn.Module) -> None:
+    """Fills `target`, whole on each rank, with the weights of `source`, of which each has a part; all must call it."""
+    with torch.no_grad():
+        for own, other in zip(target.parameters(), source.parameters(), strict=True):
+            own.copy_(whole(other))
 
 
 def sharded_like(tensor: Tensor, parameter: Tensor | nn.Parameter) -> Tensor:

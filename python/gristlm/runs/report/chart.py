@@ -188,7 +188,9 @@ def _line(line: Series, points: Points, x: str) -> Html:
 
 
 def _level(reference: Reference, y: float) -> Html:
-    name = _label(WIDTH - RIGHT, y - 5, f"{reference.name} {score(reference.value)}", "end", "value")
+    name = _label(
+        WIDTH - RIGHT, y - 5 if y > TOP + 8 else y + 13, f"{reference.name} {score(reference.value)}", "end", "value"
+    )
     return join(_horizontal(y, "reference"), name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gristlm.runs.report.alarms import alarms, limit_of
 from gristlm.runs.report.chart import Reference, Series, line_chart
 from gristlm.runs.report.markup import Html, note, score, section, table, tag
 from gristlm.runs.report.run_files import RunFiles, number
@@ -51,6 +52,8 @@ CHARTS: Sequence[tuple[str, str, str, Sequence[Line]]] = (
     ),
     ("rlhf", "KL to the model it began with", "nats per answer", (("sampled", 1, "kl"), ("held out", 2, "heldout_kl"))),
     ("rlhf", "Answer length", "tokens", (("sampled", 1, "completion_tokens"),)),
+    ("rlhf", "Entropy", "nats per sampled token", (("sampled", 1, "entropy"),)),
+    ("rlhf", "Repetition", "share of token triples said before", (("sampled", 1, "repetition"),)),
 )
 
 
@@ -64,6 +67,7 @@ def curves(run: RunFiles) -> Html:
         "Training",
         tag("div", *charts, class_="charts") if any(charts) else note("There are no metrics to draw."),
         _by_source(run),
+        alarms(run),
         note(", ".join(missing) + ".") if missing else "",
     )
 
@@ -77,6 +81,9 @@ def _chart(run: RunFiles, stage: str, title: str, unit: str, lines: Sequence[Lin
             for name, key in (("byte unigram", "unigram"), ("zstd -19", "zstd"))
         ]
         references = [Reference(name, value) for name, value in levels if value is not None]
+    limit = limit_of(run.stages["rlhf"], lines[0][2]) if stage == "rlhf" else None
+    if limit is not None:
+        references.append(Reference(*limit))
     return line_chart(title, series, x="step", y=unit, references=references)
 
 
@@ -119,8 +126,9 @@ def _truths(run: RunFiles) -> list[Html]:
             Series(line, [(kl[step], value) for step, value in files.series(f"check_{metric}") if step in kl], slot)
             for line, slot, metric in lines
         ]
-        title = "Truth and rewards as the policy moves away" + (f": {name}" if name else "")
-        if series[0].points:
+        what = "Truth and rewards" if series[0].points else "Both rewards"
+        title = f"{what} as the policy moves away" + (f": {name}" if name else "")
+        if series[0].points or series[2].points:
             charts.append(line_chart(title, series, x="KL to the start, nats per answer", y="mean at each check"))
     return charts
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gristlm.runs.report.chart import Dot, dot_chart
 from gristlm.runs.report.markup import Html, figure, join, note, percent, score, section, table, tag
-from gristlm.runs.report.run_files import Row, RunFiles, mapping, number
+from gristlm.runs.report.run_files import Row, RunFiles, mapping, number, sequence
 
 # Measure: key in summary.json, name, what is better, whether it is a share of one.
 MEASURES = (
@@ -46,6 +46,7 @@ def scores(run: RunFiles) -> Html:
             "number of cases. Intervals that overlap are no evidence of a difference. In form: ended by itself, not "
             "empty, no chat markup, at most half of its 4-grams repeated."
         ),
+        _wins(run.summary),
         _rewards(run.summary),
     )
 
@@ -92,6 +93,18 @@ def _bits(run: RunFiles, checkpoints: dict[str, Row]) -> Html:
     return join(
         dot_chart("Held-out bits per byte", dots, y="lower is better"), note(below) if dots and documents else ""
     )
+
+
+def _wins(summary: Row) -> Html:
+    rows = []
+    for each in map(mapping, sequence(summary.get("win_rates"))):
+        shares = [_cell(mapping(each.get(name)), True) for name in ("win_rate", "length_controlled")]
+        lengths = [figure(number(mapping(each.get(name)).get("value"))) for name in ("characters", "other_characters")]
+        who = tag("bdi", f"{each.get('of')} against {each.get('against')}")
+        by = f"{each.get('by')}, n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{figure(number(each.get('cases')))}"
+        rows.append((join(who, tag("span", by, class_="unit")), *shares, " and ".join(lengths)))
+    header = ("checkpoints", "wins", "wins at equal length", "characters of an answer")
+    return table("Win rates (chance 50\N{NO-BREAK SPACE}%)", header, rows, class_="scores") if rows else Html("")
 
 
 def _rewards(summary: Row) -> Html:
