@@ -21,9 +21,10 @@ from gristlm.evaluate import asking, conversations
 from gristlm.evaluate.checkpoint import Checkpoint
 from gristlm.evaluate.config import EvaluateConfig
 from gristlm.evaluate.length_control import Cases, win_rate
-from gristlm.evaluate.rows import Row, messages, read
+from gristlm.evaluate.rows import messages, read
 from gristlm.evaluate.suites import rows_file
 from gristlm.runs.files import write_atomic
+from gristlm.runs.rows import Row
 from gristlm.training.chat_prompt import Message
 from gristlm.verify.judge import Judge
 
