@@ -16,8 +16,7 @@ from gristlm.evaluate.config import EvaluateConfig
 from gristlm.finetune.config import FinetuneConfig
 from gristlm.model.config import ModelConfig
 from gristlm.pretrain.config import PretrainConfig
-from gristlm.rlhf.config import RewardConfig, RLHFConfig
-from gristlm.rlhf.pairs import PairsConfig
+from gristlm.rlhf.config import PairsConfig, RewardConfig, RLHFConfig
 from gristlm.tokenize.config import TokenizerConfig, TokensConfig
 
 if TYPE_CHECKING:

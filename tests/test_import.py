@@ -22,6 +22,13 @@ def test_importing_is_quick_and_loads_nothing_heavy() -> None:
     assert min(seconds for seconds, _ in results) < 0.2
 
 
+def test_the_command_line_begins_without_torch() -> None:
+    """A second of torch before every `--help` is a second too much."""
+    heavy = ("torch", "pyarrow", "transformers")
+    code = f"import sys, gristlm.cli.app; print([name for name in {heavy} if name in sys.modules])"
+    assert run(code).strip() == "[]"
+
+
 def test_a_missing_extra_names_the_command_to_run() -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"

@@ -205,6 +205,19 @@ def test_a_page_of_links_keeps_them() -> None:
     assert page.text.count("Chapter") == 9
 
 
+def test_a_page_of_links_that_also_says_something_keeps_what_it_says() -> None:
+    said = "The modules in this chapter give new ways to import other modules. " * 3
+    links = "<ul>" + "<li><a href=/x>A chapter of its own</a></li>" * 99 + "</ul>"
+    for page in (
+        f"<main><h1>Importing</h1><p>{said}</p>{links}</main>",
+        f"<div><h1>Importing</h1><p>{said}</p>{links}</div>",
+    ):
+        found = gristlm.extract_text(page)
+        assert found is not None
+        assert said.strip() in found.text
+        assert "A chapter" not in found.text
+
+
 def test_documentation_pages_match_their_source(development_data: Path) -> None:
     """Words against the reStructuredText the pages were made from; code byte for byte."""
     scores, lost = [], []

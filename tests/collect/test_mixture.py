@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gristlm.collect import CollectConfig, run
-from gristlm.collect.mixture import MixtureConfig, copies, targets
+from gristlm.collect.config import MixtureConfig
+from gristlm.collect.mixture import copies, targets
 from gristlm.errors import ConfigError, DamagedArtifactError
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from gristlm.errors import ConfigError
 from gristlm.rlhf import pairs
+from gristlm.rlhf.config import PairsConfig
 from gristlm.runs import artifact
 
 Row = dict[str, object]
@@ -24,7 +25,7 @@ def judge(tmp_path: Path) -> str:
 def made(checkpoint: Path, prompts: Path, judge: str, tmp_path: Path) -> Callable[..., dict[str, list[Row]]]:
     def make(name: str, **changes: object) -> dict[str, list[Row]]:
         settings = {"pairs": 60, "second_pairs": 20, "heldout_pairs": 30, "max_new_tokens": 8, "num_threads": 1}
-        config = pairs.PairsConfig.model_validate({**settings, "criterion": judge, **changes})
+        config = PairsConfig.model_validate({**settings, "criterion": judge, **changes})
         inputs = {"checkpoint": checkpoint, "prompts": prompts, "heldout_prompts": prompts}
         manifest = pairs.run(config, inputs, tmp_path / name)
         artifact.verify(tmp_path / name)

@@ -12,9 +12,7 @@ from gristlm.evaluate.config import EvaluateConfig
 from gristlm.finetune.config import FinetuneConfig
 from gristlm.model.config import ModelConfig
 from gristlm.pretrain.config import PretrainConfig
-from gristlm.rlhf.config import RewardConfig, RLHFConfig
-from gristlm.rlhf.pairs import PairsConfig
-from gristlm.rlhf.task import TaskConfig
+from gristlm.rlhf.config import PairsConfig, RewardConfig, RLHFConfig, TaskConfig
 from gristlm.runs.config import Config
 from gristlm.tokenize.config import TokenizerConfig, TokensConfig
 

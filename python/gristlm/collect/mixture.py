@@ -11,51 +11,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gristlm import _core
+from gristlm.collect.config import MixtureConfig
 from gristlm.collect.split import position
 from gristlm.errors import ConfigError, InputError
 
 REASON = "mixture"
-
-
-class MixtureConfig(BaseModel):
-    """The shares of the sources in what is trained on."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    weights: dict[str, float]
-    """For each source, by its name in report.json, its part of the whole; 0 leaves it out. The sum is free."""
-    by: Literal["documents", "bytes", "tokens"] = "bytes"
-    """What is weighed."""
-    max_epochs: float | dict[str, float] = 1.0
-    """How often a source may be repeated at most, for all sources or by name (1 where it names none); at 1 none is."""
-    total: int | None = Field(default=None, ge=1)
-    """Most documents, bytes or tokens to take in all."""
-    tokenizer: str | None = None
-    """The tokenizer.json that counts the tokens, where they are weighed."""
-
-    @model_validator(mode="after")
-    def _can_be_met(self) -> Self:
-        bad = {name: weight for name, weight in self.weights.items() if not 0 <= weight < float("inf")}
-        if bad or not sum(self.weights.values()) > 0:
-            raise ValueError(f"weights are numbers from 0 on, one of them above it; given {bad or self.weights}")
-        caps = self.max_epochs.values() if isinstance(self.max_epochs, dict) else [self.max_epochs]
-        if not all(0 < cap <= 1000 for cap in caps):
-            raise ValueError(f"max_epochs is above 0 and at most 1000; given {self.max_epochs}")
-        if (self.by == "tokens") != (self.tokenizer is not None):
-            raise ValueError('tokens are weighed with a tokenizer: give by = "tokens" and tokenizer = FILE together')
-        return self
-
-    def cap(self, source: str) -> float:
-        """Returns how often a source may be read."""
-        return self.max_epochs.get(source, 1.0) if isinstance(self.max_epochs, dict) else self.max_epochs
 
 
 def targets(sizes: Mapping[str, int], config: MixtureConfig) -> dict[str, float]:

@@ -2,13 +2,13 @@
 
 Arguments that mean the same in each:
 
-    chosen_logprobs, rejected_logprobs          float[N], log π(y_w|x) and log π(y_l|x) of the policy
-    ref_chosen_logprobs, ref_rejected_logprobs  float[N], of the reference model; no gradient flows into them. Left out,
-                                                they count as 0: the reference-free variant
-    chosen_lengths, rejected_lengths            int[N], tokens of each answer: the log-probabilities are sums, and are
-                                                divided by them (h too). Left out, they are taken as given
-    beta                                        above 0: how strongly the policy is tied to the reference
-    label_smoothing                             ε in [0, 0.5), the share of pairs whose label is taken to be wrong
+- `chosen_logprobs`, `rejected_logprobs`: float[N], log π(y_w|x) and log π(y_l|x) of the policy.
+- `ref_chosen_logprobs`, `ref_rejected_logprobs`: float[N], of the reference model; no gradient flows into them. Left
+  out, they count as 0: the reference-free variant.
+- `chosen_lengths`, `rejected_lengths`: int[N], tokens of each answer: the log-probabilities are sums, and are divided
+  by them (h too). Left out, they are taken as given.
+- `beta`: above 0, how strongly the policy is tied to the reference.
+- `label_smoothing`: ε in [0, 0.5), the share of pairs whose label is taken to be wrong.
 
 Each raises InputError where shapes differ, half of a pair of arguments is missing, or a number is out of range.
 

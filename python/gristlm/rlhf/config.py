@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from gristlm.model.config import ModelConfig
 from gristlm.runs.config import StageConfig
 from gristlm.verify.judge import JudgeConfig
 
@@ -49,6 +50,40 @@ class RewardConfig(StageConfig):
 
 
 _TAKEN = ("checkpoints", "final", "rollouts", "best")
+
+
+class PairsConfig(StageConfig):
+    """The `[pairs]` table: preference pairs from the tuned model's own answers."""
+
+    criterion: str | None = None
+    """`path/to/file.py:function` that says which answer is better; none is the recipe's rlhf.criterion."""
+    pairs: int = Field(default=6000, ge=1)
+    """Pairs for the reward model."""
+    second_pairs: int = Field(default=0, ge=0)
+    """Further pairs, none of them among the first, for the second reward model."""
+    heldout_pairs: int = Field(default=1000, ge=1)
+    """Pairs from the held-out prompts, with true labels and, in another file, with noisy ones."""
+    flip: float = Field(default=0.1, ge=0, lt=0.5)
+    """Share of labels that are turned round."""
+    samples_per_prompt: int = Field(default=16, ge=2)
+    """Answers sampled to a prompt at a time."""
+    uses: int = Field(default=3, ge=1)
+    """In how many pairs one better answer may be, each time beside another worse one."""
+    max_new_tokens: int = Field(default=64, ge=1)
+    """Longest answer, tokens."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Sampling temperature."""
+
+
+class TaskConfig(StageConfig):
+    """The table `[task]` of a recipe: data from a function, and a model that knows nothing yet."""
+
+    generator: str
+    """`path/to/file.py:function`, from the working directory, or beside the recipes that come with gristlm."""
+    vocab_size: int = Field(default=261, ge=261, le=1 << 20)
+    """Tokens, four special ones among them; 261 is one per byte."""
+    model: ModelConfig = ModelConfig()
+    """The network; a recipe gives it as `[model]`."""
 
 
 class RLHFConfig(StageConfig):

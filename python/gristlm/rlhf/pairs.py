@@ -12,16 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from gristlm.errors import ConfigError
 from gristlm.model import Model
+from gristlm.rlhf.config import PairsConfig
 from gristlm.rlhf.criterion import Criterion, own_file
 from gristlm.rlhf.data import Messages, read_prompts
 from gristlm.rlhf.rollouts import EncodedPrompt, Sampler
 from gristlm.runs import artifact, progress
 from gristlm.runs.artifact import Manifest
-from gristlm.runs.config import StageConfig
 from gristlm.runs.files import write_atomic
 from gristlm.tokenize import Tokenizer
 from gristlm.training import device
@@ -32,29 +31,6 @@ _MAX_ROUNDS = 32
 _ORDER, _SAMPLING, _PAIRING, _FLIPS = range(4)
 Row = dict[str, object]
 _Key = tuple[str, str, str]
-
-
-class PairsConfig(StageConfig):
-    """The `[pairs]` table: preference pairs from the tuned model's own answers."""
-
-    criterion: str | None = None
-    """`path/to/file.py:function` that says which answer is better; none is the recipe's rlhf.criterion."""
-    pairs: int = Field(default=6000, ge=1)
-    """Pairs for the reward model."""
-    second_pairs: int = Field(default=0, ge=0)
-    """Further pairs, none of them among the first, for the second reward model."""
-    heldout_pairs: int = Field(default=1000, ge=1)
-    """Pairs from the held-out prompts, with true labels and, in another file, with noisy ones."""
-    flip: float = Field(default=0.1, ge=0, lt=0.5)
-    """Share of labels that are turned round."""
-    samples_per_prompt: int = Field(default=16, ge=2)
-    """Answers sampled to a prompt at a time."""
-    uses: int = Field(default=3, ge=1)
-    """In how many pairs one better answer may be, each time beside another worse one."""
-    max_new_tokens: int = Field(default=64, ge=1)
-    """Longest answer, tokens."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Sampling temperature."""
 
 
 def run(config: PairsConfig, inputs: Mapping[str, Path], output_dir: Path) -> Manifest:

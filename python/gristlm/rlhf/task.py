@@ -12,14 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from pydantic import Field
-
 from gristlm.errors import ConfigError
-from gristlm.model import Model, ModelConfig
+from gristlm.model import Model
+from gristlm.rlhf.config import TaskConfig
 from gristlm.rlhf.criterion import own_file, own_function
 from gristlm.runs import artifact
 from gristlm.runs.artifact import Manifest
-from gristlm.runs.config import StageConfig
 from gristlm.runs.files import write_atomic
 from gristlm.tokenize import Tokenizer
 from gristlm.tokenize.config import CHAT_TOKENS
@@ -28,17 +26,6 @@ from gristlm.training import checkpoint
 FILES = tuple(f"{name}{suffix}" for name in ("sft", "preferences", "prompts") for suffix in ("", "_dev", "_heldout"))
 """What a generator may return."""
 Rows = Mapping[str, Sequence[Mapping[str, object]]]
-
-
-class TaskConfig(StageConfig):
-    """The table `[task]` of a recipe: data from a function, and a model that knows nothing yet."""
-
-    generator: str
-    """`path/to/file.py:function`, from the working directory, or beside the recipes that come with gristlm."""
-    vocab_size: int = Field(default=261, ge=261, le=1 << 20)
-    """Tokens, four special ones among them; 261 is one per byte."""
-    model: ModelConfig = ModelConfig()
-    """The network; a recipe gives it as `[model]`."""
 
 
 def run(config: TaskConfig, inputs: Mapping[str, Path], output_dir: Path) -> Manifest:

@@ -3,7 +3,7 @@
 //! 1. Every element is judged by [`boilerplate::judge`]; a suspect that holds much of the page's text, or code, stays.
 //! 2. The page's own word is taken for the root: `itemprop=articleBody`, `<main>`, `role=main`, a single `<article>`.
 //! 3. Else the root is the lowest element that holds nearly all of the running text (text outside links).
-//! 4. Inside the root, blocks that are mostly links go.
+//! 4. Inside the root, blocks that are mostly links go, unless next to nothing else is there.
 
 use super::boilerplate::{self, Verdict};
 use super::dom::{DOCUMENT, Dom, NONE, NodeId};
@@ -19,6 +19,9 @@ const SUSPECT_SHARE: f64 = 0.4;
 
 /// A list, table or box goes when more than this share of its characters is in links.
 const MAX_LINK_SHARE: f64 = 0.66;
+
+/// Of a page that is mostly links, its lists of links go when at least so much running text is left (characters).
+const MIN_LEFT: f64 = 100.0;
 
 /// What was measured of one node's subtree.
 #[derive(Clone, Copy, Debug, Default)]
@@ -183,18 +186,26 @@ fn descend(dom: &Dom, dropped: &[bool], mass: &[Mass]) -> NodeId {
     }
 }
 
-/// Drops lists, tables and boxes below `root` that are mostly links, unless they are all there is.
+/// Drops lists, tables and boxes below `root` that are mostly links. A page that is mostly links keeps them if next to
+/// nothing would be left: an index is content only where nothing else is said.
 fn drop_link_boxes(dom: &Dom, root: NodeId, mass: &[Mass], dropped: &mut [bool]) {
-    if mostly_links(mass[root as usize]) {
-        return;
-    }
+    let mut boxes = Vec::new();
+    let mut left = mass[root as usize].running();
     let mut at = root;
     while at != NONE {
         let own = mass[at as usize];
         let box_like = matches!(dom.tag(at), "div" | "ul" | "ol" | "table" | "section" | "header");
-        if at != root && box_like && own.characters > 0 && mostly_links(own) && own.anchors == 0 {
-            dropped[at as usize] = true;
+        let goes = at != root && box_like && own.characters > 0 && mostly_links(own) && own.anchors == 0;
+        if goes && !dropped[at as usize] {
+            boxes.push(at);
+            left -= own.running();
         }
-        at = dom.following(at, root, dropped[at as usize]);
+        at = dom.following(at, root, goes || dropped[at as usize]);
+    }
+    if mostly_links(mass[root as usize]) && left < MIN_LEFT {
+        return;
+    }
+    for at in boxes {
+        dropped[at as usize] = true;
     }
 }
