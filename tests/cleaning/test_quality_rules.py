@@ -157,6 +157,21 @@ def test_a_reason_names_rule_value_and_threshold() -> None:
     assert not result.keep[0]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "敏捷的狐狸跳过了懒狗，河边的石头在阳光下闪着光。孩子们在院子里唱歌，老人坐在门前喝茶。",
+        "川のそばの石は日の光で光っていた。子どもたちは庭で歌い、老人は戸の前でお茶を飲んだ。",
+        "สุนัขจิ้งจอกกระโดดข้ามสุนัขขี้เกียจ และเด็กๆ ร้องเพลงอยู่ในสวนหลังบ้าน",
+    ],
+)
+def test_text_without_spaces_is_counted_in_pieces_of_a_words_length(text: str) -> None:
+    result = gristlm.clean([text, text * 6], rules=["gopher_quality"])
+    assert result.keep.tolist() == [False, True]
+    assert result.reasons[0] is not None
+    assert result.reasons[0].startswith("gopher_quality: words ")
+
+
 def test_thresholds_can_be_changed() -> None:
     text = "The cat and the dog have been seen with a bird."
     for limits, keep in (

@@ -7,9 +7,12 @@
 //! - two bytes after `Â` or `Ã` (Latin-1), unless after a capital and before closing punctuation (`AMANHÃ”`);
 //! - two bytes after another letter only inside a longer run of repairs, or where the result is a lower-case letter
 //!   inside a word (`KrakÅ‚`);
-//! - three bytes after `â` (general punctuation, signs), or several three-byte characters in a row (CJK);
+//! - three bytes after `â` (general punctuation, signs), several three-byte characters in a row (CJK), or where the
+//!   result is a lower-case Vietnamese letter beside another letter (`tiáº¿p`), or where one of the signs behind the
+//!   letter is seldom used (`è¡¨`, but not `é»…`);
 //! - four bytes after `ðŸ` (emoji);
-//! - anything in a run of three or more.
+//! - anything with a C1 control in it (which nobody writes; but U+0085, a line end), in a run of three or more, or in a
+//!   text of which three others are believed.
 //!
 //! Applied until nothing changes, so it is idempotent; each round shortens the text, so it ends.
 
@@ -36,24 +39,20 @@ fn repair_once(text: &str) -> Option<String> {
         return None;
     }
     let found: Vec<Repair> = candidates(text);
+    // Runs: repairs that touch.
+    let runs: Vec<&[Repair]> = found.chunk_by(|left, right| left.end == right.start).collect();
+    let believed: usize =
+        runs.iter().map(|run| run.iter().filter(|repair| believable(text, run, repair)).count()).sum();
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
-    let mut at = 0;
-    while at < found.len() {
-        // A run: repairs that touch.
-        let mut end = at + 1;
-        while end < found.len() && found[end].start == found[end - 1].end {
-            end += 1;
-        }
-        let run = &found[at..end];
+    for run in runs {
         for repair in run {
-            if believable(text, run, repair) {
+            if believed >= 3 || believable(text, run, repair) {
                 out.push_str(&text[from..repair.start]);
                 out.push(repair.meant);
                 from = repair.end;
             }
         }
-        at = end;
     }
     if from == 0 {
         return None;
@@ -103,29 +102,40 @@ fn candidates(text: &str) -> Vec<Repair> {
 fn believable(text: &str, run: &[Repair], repair: &Repair) -> bool {
     let before = text[..repair.start].chars().next_back();
     let after = text[repair.end..].chars().next();
+    let in_word = before.is_some_and(char::is_lowercase) || after.is_some_and(char::is_lowercase);
+    let last = text[..repair.end].chars().next_back().unwrap_or(' ');
+    let closes = matches!(last, '’' | '”' | '–' | '—' | '…' | '»' | '›' | '\u{a0}');
     match repair.bytes {
-        // Nobody writes three such sequences in a row.
+        // Nobody writes three such sequences in a row, or a control.
         _ if run.len() >= 3 => true,
+        _ if text[repair.start..repair.end].chars().any(|c| matches!(c, '\u{80}'..='\u{84}' | '\u{86}'..='\u{9f}')) => {
+            true
+        }
+        2 if matches!(repair.lead, 'Â' | 'Ã') => !(before.is_some_and(char::is_uppercase) && closes),
         2 => {
-            let shouted = before.is_some_and(char::is_uppercase);
-            let last = text[..repair.end].chars().next_back().unwrap_or(' ');
-            if matches!(repair.lead, 'Â' | 'Ã') {
-                let closes = matches!(last, '’' | '”' | '–' | '—' | '…' | '»' | '›' | '\u{a0}');
-                return !(shouted && closes);
-            }
+            let shouted = before.is_some_and(char::is_uppercase) && !after.is_some_and(char::is_lowercase);
             let script = run.iter().filter(|r| r.bytes == 2 && !matches!(r.lead, 'Â' | 'Ã')).count();
-            let in_word = before.is_some_and(char::is_lowercase) || after.is_some_and(char::is_lowercase);
             script >= 2 || (repair.meant.is_lowercase() && in_word && !shouted)
+        }
+        3 if ('\u{1e00}'..='\u{1eff}').contains(&repair.meant) => {
+            let beside = before.is_some_and(char::is_alphabetic) || after.is_some_and(char::is_lowercase);
+            (beside && repair.meant.is_lowercase() && !closes) || run.iter().filter(|r| r.bytes == 3).count() >= 2
         }
         3 => {
             let sign = repair.lead == 'â' && ('\u{2010}'..'\u{2c00}').contains(&repair.meant);
             let ligature =
                 repair.lead == 'ï' && matches!(repair.meant, '\u{feff}' | '\u{fffd}' | '\u{fb00}'..='\u{fb06}');
-            sign || ligature || run.iter().filter(|r| r.bytes == 3).count() >= 2
+            let seldom =
+                repair.lead >= 'ã' && text[repair.start..repair.end].chars().skip(1).any(|c| SELDOM.contains(&c));
+            sign || ligature || seldom || run.iter().filter(|r| r.bytes == 3).count() >= 2
         }
         _ => repair.lead == 'ð' && repair.meant >= '\u{1f000}',
     }
 }
+
+/// Signs (and capitals) that hardly anybody writes right after an accented letter.
+const SELDOM: [char; 22] =
+    ['¢', '¤', '¥', '¦', '¨', '¬', '\u{ad}', '¯', '±', '´', 'µ', '¸', '‚', 'ƒ', '„', 'ˆ', '‰', 'Š', 'Œ', 'Ž', '˜', 'Ÿ'];
 
 /// The byte that windows-1252 shows as `c`.
 fn windows_1252(c: char) -> Option<u8> {
@@ -159,6 +169,9 @@ mod tests {
             "emoji 😀",
             "żółć zażółć",
             "Ωμέγα",
+            "Kế tiếp",
+            "Předchozí",
+            "表7.4 List",
         ] {
             let once = break_once(text);
             assert_eq!(repair(&once).as_deref(), Some(text), "{once}");
@@ -168,8 +181,18 @@ mod tests {
 
     #[test]
     fn text_that_was_meant_is_left_alone() {
-        for text in ["CAFÉ” said he", "voilà\u{a0}» dit-il", "AMANHÃ” é", "naïve café", "Ärger, Ü», ÀÉ", "â", "Ð"]
-        {
+        for text in [
+            "CAFÉ” said he",
+            "voilà\u{a0}» dit-il",
+            "AMANHÃ” é",
+            "naïve café",
+            "Ärger, Ü», ÀÉ",
+            "â",
+            "Ð",
+            "« le café»… et déjà»… »",
+            "já»… já»… já»…",
+            "un été¹² chaud",
+        ] {
             assert_eq!(repair(text), None, "{text}");
         }
     }
