@@ -1,5 +1,7 @@
 """The published quality rules against a slow twin written from the papers, and the reasons they give."""
 
+# ruff: noqa: RUF001 - letters that look like others are the subject
+
 import re
 from collections import Counter
 from collections.abc import Iterator

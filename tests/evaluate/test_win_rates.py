@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from judge_server import Server
 
 from gristlm import evaluate
 from gristlm.errors import ConfigError, FormatError
 from gristlm.evaluate import EvaluateConfig
 from gristlm.evaluate.length_control import RIDGE, Cases, fit, win_rate
 from gristlm.evaluate.win_rates import by_votes
+from gristlm.verify.judge import JudgeConfig
 
 if TYPE_CHECKING:
     from conftest import Prepared
@@ -104,6 +106,25 @@ def test_the_stage_compares_with_the_first_by_a_reward_model(prepared: Prepared,
     del inputs["prompts"]
     with pytest.raises(ConfigError, match="prompts"):
         evaluate.run(config, inputs, tmp_path / "nothing", score=vowels)
+
+
+def test_a_judge_that_always_likes_the_first_answer_says_nothing(prepared: Prepared, tmp_path: Path) -> None:
+    """Each pair is asked in both orders, so a judge's liking for a place cancels out."""
+    prepared.write_checkpoint(tmp_path / "other", seed=1)
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": f"What does number {i} do?"}) + "\n" for i in range(6)))
+    inputs = {"base": prepared.checkpoint, "other": tmp_path / "other", "prompts": prompts}
+    server = Server(lambda body, number: "better: A")
+    try:
+        judge = JudgeConfig(endpoint=f"http://127.0.0.1:{server.port}/v1", model="one")
+        config = EvaluateConfig(checkpoints=["base", "other"], suite_max_new_tokens=6, judge=judge, num_threads=1)
+        evaluate.run(config, inputs, tmp_path / "evaluate")
+    finally:
+        server.close()
+    (figures,) = json.loads((tmp_path / "evaluate" / "summary.json").read_bytes())["win_rates"]
+    assert (figures["of"], figures["against"], figures["by"], figures["ties"]) == ("other", "base", "judge", 6)
+    assert figures["win_rate"]["value"] == 0.5
+    assert len(server.asked) == 12
 
 
 def test_votes_of_several_people_on_one_pair_are_drawn_together(tmp_path: Path) -> None:

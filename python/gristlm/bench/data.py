@@ -13,7 +13,7 @@ from gristlm.bench import duplicates
 from gristlm.bench.frame import OURS, BenchTable, Contender
 from gristlm.errors import InputError
 
-PEERS = ("datasketch", "py3langid")
+PEERS = ("datasketch", "py3langid", "rensa")
 NUM_PERM, THRESHOLD = 112, 0.8
 MAX_DOCUMENTS = 600
 LIKELY = 0.85
@@ -47,12 +47,15 @@ def measure(table: BenchTable, texts: list[str], vocabulary: Path | None, peers:
     if "datasketch" in modules:
         find = functools.partial(_datasketch, modules["datasketch"], known)
         near.append(_row(find, "datasketch", note="candidates, not verified"))
+    if "rensa" in modules:
+        find = functools.partial(_rensa, modules["rensa"], known)
+        near.append(_row(find, "rensa", note="candidates, not verified; runs of words made in Python"))
     table.compare("near duplicates, end to end", size, near, rounds=2)
 
     language = [_row(lambda: cleaning.identify_language(known.texts, num_threads=1).languages[0] != "")]
     if "py3langid" in modules:
         classify = modules["py3langid"].classify
-        language.append(_row(lambda: next(classify(text)[0] for text in known.texts) != "", "py3langid"))
+        language.append(_row(lambda: all(classify(text)[0] for text in known.texts), "py3langid"))
     table.compare("language", size, language, rounds=2)
 
     alone: dict[str, Callable[[], object]] = {
@@ -104,5 +107,21 @@ def _datasketch(module: Any, known: duplicates.Known) -> bool:
         if index.query(signed):
             found.add(at)
         index.insert(at, signed)
+    return _finds(known, found)
+
+
+def _rensa(module: Any, known: duplicates.Known) -> bool:
+    index = module.RMinHashLSH(threshold=THRESHOLD, num_perm=NUM_PERM, num_bands=14)
+    found = set()
+    for at, text in enumerate(known.texts):
+        signed = module.RMinHash(num_perm=NUM_PERM, seed=1)
+        signed.update([" ".join(run) for run in duplicates.shingles(text)])
+        if index.query(signed):
+            found.add(at)
+        index.insert(at, signed)
+    return _finds(known, found)
+
+
+def _finds(known: duplicates.Known, found: set[int]) -> bool:
     likely = [copy for copy, _, similarity in known.pairs if similarity >= LIKELY]
     return len([copy for copy in likely if copy not in found]) <= 0.06 * len(likely)
