@@ -39,10 +39,7 @@ class Duplicates:
 def find(whole: pa.Table, config: CollectConfig, folder: Path) -> Duplicates:
     """Returns the copies and near copies among documents with an id and a text; what does not fit lies in `folder`."""
     texts = whole.column("text")
-    order = pc.sort_indices(
-        whole.select(["id", "text"]), sort_keys=[("id", "ascending"), ("text", "ascending")]
-    ).to_numpy()
-    order = order.astype(np.int64)
+    order = _order(whole)
     first = np.full(len(texts), -1, dtype=np.int64)
     similarity = np.zeros(len(texts), dtype=np.float32)
     memory = _memory(config)
@@ -67,6 +64,19 @@ def find(whole: pa.Table, config: CollectConfig, folder: Path) -> Duplicates:
     exact = (original != np.arange(len(texts))) & (first[original] < 0)
     first[exact] = original[exact]
     return Duplicates(order, first, exact, similarity, config.near_duplicate_threshold)
+
+
+def _order(whole: pa.Table) -> npt.NDArray[np.int64]:
+    """Returns int64[N]: the documents in the order of their ids; of equal ids, in that of their texts."""
+    ids, texts = whole.column("id").combine_chunks(), whole.column("text")
+    order: npt.NDArray[np.int64] = pc.array_sort_indices(ids).to_numpy().astype(np.int64)
+    sorted_ids = ids.take(pa.array(order))
+    same = pc.equal(sorted_ids[1:], sorted_ids[:-1]).to_numpy(zero_copy_only=False)
+    starts = np.flatnonzero(np.concatenate(([True], ~same)))
+    for start, end in zip(starts, np.append(starts[1:], len(order)), strict=True) if same.any() else ():
+        if end - start > 1:
+            order[start:end] = sorted(order[start:end], key=lambda row: texts[int(row)].as_py())
+    return order
 
 
 def repeated(
