@@ -138,8 +138,12 @@ def test_preferences_are_asked_in_both_orders(served, tmp_path) -> None:
         0.0,
         0.5,
     ]
-    biased = judge(served(lambda body, number: "Better: A"), tmp_path / "b")
+    server = served(lambda body, number: "Better: A")
+    biased = judge(server, tmp_path / "b")
     assert biased.prefer([PROMPT], ["x"], ["y"]).tolist() == [0.5]
+    asked = len(server.asked)
+    assert biased.prefer([PROMPT, PROMPT], ["z", "x"], ["z", "x"]).tolist() == [0.5, 0.5]
+    assert len(server.asked) == asked  # two equal answers are no question
 
 
 def test_settings_that_cannot_be() -> None:

@@ -123,20 +123,23 @@ class Judge:
         """Returns how far the first answer is better, float64[N]: 1 it is, 0 the second is, 0.5 neither.
 
         Each pair is shown in both orders and the verdicts averaged, because judges favour a place (Zheng et al. 2023,
-        arXiv 2306.05685, section 3.3). No verdict is 0.5.
+        arXiv 2306.05685, section 3.3). No verdict is 0.5; two equal answers are 0.5, and nobody is asked.
 
         Raises:
             TrainingError: as `score`.
         """
         form = "Which of the two answers is better? End with one line: Better: A, Better: B or Better: tie."
+        pairs = list(zip(prompts, first, second, strict=True))
         questions = [
             self._question(form, f"{_told(prompt)}\n\n[answer A]\n{a}\n\n[answer B]\n{b}")
-            for prompt, one, two in zip(prompts, first, second, strict=True)
+            for prompt, one, two in pairs
+            if one != two
             for a, b in ((one, two), (two, one))
         ]
         found = np.array(self._all(questions, _as_preference, 0.5), dtype=np.float64).reshape(-1, 2)
-        verdicts: NDArray[np.float64] = (found[:, 0] + 1 - found[:, 1]) / 2
-        return verdicts
+        preferences = np.full(len(pairs), 0.5)
+        preferences[[one != two for _, one, two in pairs]] = (found[:, 0] + 1 - found[:, 1]) / 2
+        return preferences
 
     def _question(self, form: str, content: str) -> list[dict[str, str]]:
         return [
