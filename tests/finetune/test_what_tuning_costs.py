@@ -16,6 +16,7 @@ from gristlm.model import Model  # noqa: E402
 from gristlm.runs import artifact  # noqa: E402
 from gristlm.tokenize import TokenDataset  # noqa: E402
 from gristlm.training.chat_prompt import encode_prompt, load_template  # noqa: E402
+from gristlm.training.questions import Questions  # noqa: E402
 
 TEXTS = ["What is the answer? The answer is a number.", "yes", "no maybe 1 2 3 4 5 " * 20, "x", "user assistant"]
 SETTINGS = {"epochs": 2, "global_batch_size": 8, "learning_rate": 1e-2, "num_threads": 1, "max_sample_tokens": 12}
@@ -130,3 +131,25 @@ def test_tokens_of_another_tokenizer_are_refused(checkpoint, data, tokens, tmp_p
     artifact.seal(tokens, {"kind": "tokens", "config": {}, "inputs": {}}, counts={}, measured={})
     with pytest.raises(InputError, match=r"do not match the checkpoint: they are of 77 kinds"):
         finetune.run(FinetuneConfig(**SETTINGS), inputs(checkpoint, data, "sft", tokens=tokens), tmp_path / "out")
+
+
+@pytest.mark.parametrize("options", [{"method": "sft"}, {"method": "dpo", "lora_rank": 4}])
+def test_questions_are_answered_along_the_way(checkpoint, data, tmp_path, options):
+    rows = [
+        {"context": "What is 3? It is", "answer": " 3"},
+        {"context": "What is 3? It is", "choices": [" 3.", " ####"], "answer": 0},
+    ]
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    name = "pairs" if options["method"] == "dpo" else "sft"
+    config = FinetuneConfig(**SETTINGS | options, questions=questions, evaluate_every=5)
+    counts = finetune.run(config, inputs(checkpoint, data, name), tmp_path / "out").counts
+    lines = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "cloze_accuracy" in line] == [0, 5, 10]
+    tokenizer = gristlm.Tokenizer.from_file(checkpoint)
+    read = Questions.read(questions, tokenizer, 128)
+    for when, path in (("before", checkpoint), ("after", tmp_path / "out/final")):
+        assert {f"{key}_{when}" for key in ("cloze_accuracy", "choice_accuracy")} <= set(counts)
+        assert read.measure(Model.from_pretrained(path)) == {
+            key: counts[f"{key}_{when}"] for key in ("cloze_accuracy", "choice_accuracy")
+        }

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from small_runs import config
 
-from gristlm.errors import ConfigError, FormatError, MissingArtifactError
+from gristlm.errors import ConfigError
 from gristlm.pretrain import run
 from gristlm.pretrain.data import open_loader
-from gristlm.pretrain.questions import Questions
 from gristlm.runs import artifact
 from gristlm.tokenize import TokenDataset, Tokenizer
 from gristlm.training import MetricsLog
@@ -69,65 +68,3 @@ def test_questions_are_answered_while_training(inputs: dict[str, Path], tmp_path
     assert [line["step"] for line in lines] == [20, 40]
     assert manifest.counts["choice_accuracy"] == 1.0
     assert manifest.counts["cloze_accuracy"] in (0.0, 1.0)
-
-
-class Certain:
-    """A model that is sure of the token one above the one before it."""
-
-    device = "cpu"
-
-    def __call__(self, ids_BT):  # type: ignore[no-untyped-def]
-        import torch
-
-        return torch.nn.functional.one_hot((ids_BT + 1) % 300, 300).float() * 20
-
-
-class Bytes:
-    """Bytes as tokens."""
-
-    vocab_size, special_tokens = 256, dict[str, int]()
-
-    def encode(self, text: str, /) -> list[int]:
-        return list(text.encode())
-
-    def id_to_bytes(self, token: int, /) -> bytes:
-        return bytes([token])
-
-
-def test_accuracy_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import contextlib
-
-    from gristlm.training import device
-
-    monkeypatch.setattr(device, "autocast", lambda _: contextlib.nullcontext())
-    rows = [
-        {"context": "a", "answer": "bcd"},
-        {"context": "a", "answer": "bcx"},
-        {"context": "m", "choices": ["no", "nop", "o"], "answer": 1},
-        {"context": "m", "choices": ["x", "n"], "answer": 0},
-        {"context": "m", "choices": ["xyz", "n"], "answer": 1},
-    ]
-    file = tmp_path / "questions.jsonl"
-    file.write_text("\n".join(map(json.dumps, rows)))
-    figures = Questions.read(file, Bytes(), 64).measure(Certain())  # type: ignore[arg-type]
-    assert figures["cloze_accuracy"] == 0.5
-    assert figures["choice_accuracy"] == pytest.approx(1 / 3), "ties go to the first"
-
-
-@pytest.mark.parametrize(
-    ("line", "named"),
-    [
-        ("[]", "line 1.*context"),
-        ('{"context": "a"}', "answer is None"),
-        ('{"context": "a", "choices": ["b"], "answer": 0}', "two or more"),
-        ('{"context": "a", "choices": ["b", "c"], "answer": 2}', "0 to 1"),
-        ('{"context": "a", "answer": "' + "b" * 100 + '"}', "a row holds 64"),
-        ("{", "line 1"),
-    ],
-)
-def test_what_is_no_question(tmp_path: Path, line: str, named: str) -> None:
-    (tmp_path / "q.jsonl").write_text(line)
-    with pytest.raises(FormatError, match=named):
-        Questions.read(tmp_path / "q.jsonl", Bytes(), 64)
-    with pytest.raises(MissingArtifactError, match="nowhere"):
-        Questions.read(tmp_path / "nowhere", Bytes(), 64)

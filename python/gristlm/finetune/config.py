@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -88,6 +89,8 @@ class FinetuneConfig(StageConfig):
     """Held-out prompts answered greedily at each measurement, kept in samples.jsonl; their length is reported."""
     max_sample_tokens: int = Field(default=128, ge=1)
     """The longest of these answers, in tokens."""
+    questions: Path | None = None
+    """A JSONL file of cloze and multiple-choice rows, answered at each measurement; see gristlm.training.questions."""
     pretrain_tokens: int = Field(default=32_768, ge=2)
     """Tokens of pretraining's held-out documents to measure bits per byte on, where `tokens` are given."""
     checkpoint_every: int = Field(default=200, ge=1)

@@ -34,6 +34,7 @@ from gristlm.tokenize import Tokenizer
 from gristlm.training import checkpoint, device, distributed
 from gristlm.training.chat_prompt import load_template
 from gristlm.training.distributed import ALONE, Ranks
+from gristlm.training.questions import Questions
 
 _INPUTS = ("checkpoint", "data", "heldout_data", "tokens")
 _TOKENIZER = "tokenizer"
@@ -41,7 +42,7 @@ _NAMED = 3  # rows left out that are printed by name
 _REASONS = 20  # kinds of rows left out that the manifest counts; skipped.jsonl has every row
 _BEFORE_AND_AFTER = (
     "heldout_loss", "heldout_accuracy", "heldout_margin", "sampled_kl", "answer_tokens", "answers_ended",
-    "pretrain_bits_per_byte",
+    "pretrain_bits_per_byte", "cloze_accuracy", "choice_accuracy",
 )  # fmt: skip
 _PAD_TOKENS = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>")
 
@@ -114,15 +115,17 @@ def _tune(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path, 
     samples = Samples(output_dir, model, lora, chat, tokenizer, heldout_rows, config)
     general = General(inputs["tokens"], tokenizer, config, max_seq_len=max_seq_len) if "tokens" in inputs else None
 
+    questions = Questions.read(config.questions, tokenizer, max_seq_len)
+
     def watch(step: int) -> Figures:
-        found: Figures = {}
+        found: Figures = {**questions.measure(model)}
         if ranks.world_size == 1 or (lora is not None and ranks.first):  # sharded weights cannot generate
-            found |= samples(step)
-            if config.method != "sft" and found:
-                far = (
+            said = samples(step)
+            if config.method != "sft" and said:
+                said |= (
                     sampled_kl(samples, model, source, config, max_seq_len=max_seq_len) if step else {"sampled_kl": 0.0}
                 )
-                found |= far
+            found |= said
         return found if general is None else found | general.measure(model, ranks)
 
     if config.method == "sft":

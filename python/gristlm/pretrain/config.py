@@ -62,7 +62,7 @@ class PretrainConfig(StageConfig):
     evaluate_batches: int = Field(default=8, ge=1)
     """Batches of held-out rows per measurement, always the same ones."""
     questions: Path | None = None
-    """A JSONL file of cloze and multiple-choice rows, answered at each measurement; see gristlm.pretrain.questions."""
+    """A JSONL file of cloze and multiple-choice rows, answered at each measurement; see gristlm.training.questions."""
     keep_best: bool = False
     """The checkpoint with the lowest held-out loss is kept beside the last ones."""
     sample_every: int | None = Field(default=None, ge=1)

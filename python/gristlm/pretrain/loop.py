@@ -21,7 +21,6 @@ from gristlm.pretrain.carried import BestSoFar, restored, saved
 from gristlm.pretrain.config import PretrainConfig
 from gristlm.pretrain.data import folders, open_loader
 from gristlm.pretrain.heldout import ByteTokenizer, HeldOut, bytes_of, measure, token_bytes
-from gristlm.pretrain.questions import Questions
 from gristlm.pretrain.samples import Samples
 from gristlm.pretrain.telemetry import Telemetry
 from gristlm.runs import artifact, progress
@@ -34,6 +33,7 @@ from gristlm.training.checkpoint import Snapshot
 from gristlm.training.diagnosis import first_not_finite
 from gristlm.training.distributed import Ranks
 from gristlm.training.packed_loader import Batch
+from gristlm.training.questions import Questions
 from gristlm.training.schedule import learning_rate
 from gristlm.training.spikes import Spikes
 

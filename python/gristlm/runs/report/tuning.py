@@ -16,6 +16,8 @@ MEASURES = (
     ("answer_tokens", "Tokens of an answer to a held-out prompt", False),
     ("answers_ended", "Answers that end by themselves", True),
     ("pretrain_bits_per_byte", "Bits per byte on what pretraining held out", False),
+    ("cloze_accuracy", "Cloze questions answered right", True),
+    ("choice_accuracy", "Multiple-choice questions answered right", True),
 )
 
 

@@ -16,16 +16,23 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from gristlm.errors import FormatError, MissingArtifactError
 from gristlm.model import Model
-from gristlm.pretrain.heldout import ByteTokenizer
 from gristlm.training import device
 
 MAX_ROWS = 10_000
 BATCH_ROWS = 16
+
+
+class Encoder(Protocol):
+    """The part of `gristlm.Tokenizer` that this needs."""
+
+    def encode(self, text: str, /) -> list[int]:
+        """Returns the token ids of a text."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Questions:
         self._cloze, self._choices = cloze, choices
 
     @classmethod
-    def read(cls, path: Path | None, tokenizer: ByteTokenizer, max_seq_len: int) -> Questions:
+    def read(cls, path: Path | None, tokenizer: Encoder, max_seq_len: int) -> Questions:
         """Returns the questions in `path`; none without a path.
 
         Raises:
@@ -59,7 +66,7 @@ class Questions:
         if path is None:
             return cls((), ())
         if not path.is_file():
-            raise MissingArtifactError(f"pretrain.questions is {str(path)!r}; there is no such file")
+            raise MissingArtifactError(f"questions is {str(path)!r}; there is no such file")
         cloze: list[Candidate] = []
         choices: list[tuple[list[Candidate], int]] = []
         with path.open(encoding="utf-8") as file:
@@ -113,7 +120,7 @@ def _question(row: object) -> tuple[str, list[str], int | None]:
     return row["context"], choices, answer
 
 
-def _candidate(tokenizer: ByteTokenizer, context: str, text: str, max_seq_len: int) -> Candidate:
+def _candidate(tokenizer: Encoder, context: str, text: str, max_seq_len: int) -> Candidate:
     before, after = tokenizer.encode(context), tokenizer.encode(text)
     if not before or not after or len(after) >= max_seq_len:
         raise ValueError(f"context and answer are {len(before)} and {len(after)} tokens; a row holds {max_seq_len}")
