@@ -197,6 +197,17 @@ def test_a_decompression_bomb_is_refused(tmp_path, suffix):
         finetune.read(path, strict=False)
 
 
+def test_a_parquet_file_that_repeats_one_long_value_is_refused(tmp_path):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    long = pa.array(["a" * 1_000_000])
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 2000, pa.int32()), long)
+    path = tmp_path / "bomb.parquet"
+    parquet.write_table(pa.table({"prompt": column, "completion": column}), path, compression="zstd")
+    assert path.stat().st_size < 10_000
+    with pytest.raises(FormatError, match=r"bomb\.parquet cannot be unpacked .*decompression bomb"):
+        finetune.read(path, strict=False)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(MissingArtifactError, match=r"nothing\.jsonl does not exist"):
         finetune.read(tmp_path / "nothing.jsonl")

@@ -97,16 +97,16 @@ def reasons(skipped: list[Skipped], most: int = 3) -> str:
 
 def _rows(path: Path) -> Iterator[tuple[str, object]]:
     """Yields (where, row); a row that is not JSON is the error that says so."""
-    if path.suffix == ".parquet":
-        yield from _parquet(path)
-        return
     kind = path.with_suffix("").suffix if path.suffix in (".gz", ".zst") else path.suffix
-    if kind not in (".jsonl", ".json", ".ndjson"):
+    if kind not in (".jsonl", ".json", ".ndjson", ".parquet"):
         raise FormatError(
             f"{path} must be a .jsonl, .json or .parquet file (the first two may be .gz or .zst); convert it "
             "or rename it"
         )
     try:
+        if path.suffix == ".parquet":
+            yield from _parquet(path)
+            return
         with _opened(path) as file:
             if kind == ".json" and _first_character(file) == b"[":
                 yield from _array(path, file)
@@ -160,12 +160,14 @@ def _parquet(path: Path) -> Iterator[tuple[str, object]]:
     try:
         import pyarrow
         import pyarrow.parquet
+
+        from gristlm.collect.files.parquet import batches
     except ImportError:
         raise missing_extra("pyarrow", "data") from None
     try:
         number = 0
         with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=4096):
+            for batch in batches(file):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path.name}: row {number}", row

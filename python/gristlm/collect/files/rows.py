@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from gristlm.collect.document import Document, Drop
 from gristlm.collect.files import chats
+from gristlm.collect.files.parquet import batches
 from gristlm.collect.files.reading import File, licence_of, open_binary, seekable
 from gristlm.collect.files.refusal import Refusal
-from gristlm.collect.files.unpack import FREE_BYTES, MAX_RATIO
-
-if TYPE_CHECKING:
-    from pyarrow.parquet import FileMetaData
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 _NAMES = {
@@ -24,7 +20,6 @@ _NAMES = {
     "language": ("language", "lang"),
     "id": ("id",),
 }
-_BATCH_ROWS = 64
 _BUFFER = 1 << 20
 BAD_ROW = "bad row"
 
@@ -70,14 +65,13 @@ def read_parquet(file: File) -> Iterator[Document | Drop]:
                 "no text column",
                 f"{file.where} has no string column {column!r} (text_column); it has {', '.join(names)}",
             )
-        _refuse_bomb(parquet.metadata)
         wanted = [column] + [
             name for group in _names(file).values() for name in group if name in names and name != column
         ]
         number = 0
         try:
             columns = None if file.limits.chats else wanted
-            for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+            for batch in batches(parquet, columns):
                 for row in batch.to_pylist():
                     number += 1
                     yield from_row(file, number, row)
@@ -85,16 +79,6 @@ def read_parquet(file: File) -> Iterator[Document | Drop]:
             yield file.drop(f"row={number + 1}", "damaged file", f"{file.where}: after row {number}: {error}")
         if not number:
             raise Refusal("empty", fault=False)
-
-
-def _refuse_bomb(metadata: FileMetaData) -> None:
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for index in range(row_group.num_columns):
-            column = row_group.column(index)
-            if column.total_uncompressed_size > max(FREE_BYTES, MAX_RATIO * column.total_compressed_size):
-                sizes = f"{column.total_uncompressed_size:,} bytes from {column.total_compressed_size:,}"
-                raise Refusal("decompression bomb", f"row group {group}: {sizes}")
 
 
 def _is_string(kind: object) -> bool:
