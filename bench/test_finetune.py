@@ -25,6 +25,8 @@ from gristlm.finetune.data import Rows  # noqa: E402
 from gristlm.finetune.stage import _answers, write_tokenizer  # noqa: E402
 from gristlm.finetune.templates import TEMPLATES  # noqa: E402
 from gristlm.model import Model, ModelConfig  # noqa: E402
+from gristlm.rlhf import RewardConfig, RewardModel, reward_training  # noqa: E402
+from gristlm.rlhf.data import read_pairs  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
@@ -239,6 +241,54 @@ def test_dpo(benchmark, base, development_data, tmp_path, cached, monkeypatch):
         return trainer.train
 
     record(benchmark, ours, theirs)
+
+
+def test_reward_model(benchmark, base, development_data, tmp_path):
+    """TRL pads each batch of pairs to its longest; both train every weight and the value head, with AdamW."""
+    with gzip.open(development_data / "post/hh-rlhf/harmless-base-test.jsonl.gz", "rt") as file:
+        chosen = [line for line in file if 400 < len(line) < 2200][:PAIRS]
+    rows = tmp_path / "pairs.jsonl"
+    rows.write_text("".join(chosen))
+    examples = [example for example in finetune.read(rows, strict=False).examples]
+    finetune.write(tmp_path / "preference.jsonl", examples, format="preference")
+    pairs = read_pairs(tmp_path / "preference.jsonl")
+    mine = RewardModel.from_checkpoint(base)
+    encoded, dropped = reward_training._encoded(mine, pairs, LENGTH)
+    data = datasets.Dataset.from_list([{"chosen_ids": list(a), "rejected_ids": list(b)} for a, b, _ in encoded])
+    config = RewardConfig(epochs=1, global_batch_size=4, learning_rate=1e-5, num_threads=1, checkpoint_every=10_000)
+
+    def judge():
+        return transformers.AutoModelForSequenceClassification.from_pretrained(
+            base, num_labels=1, dtype=torch.float32, attn_implementation="sdpa"
+        )
+
+    def trainer():
+        return trl.RewardTrainer(
+            judge(), train_dataset=data, processing_class=tokenizer_of(base),
+            args=trl.RewardConfig(**settings(tmp_path / "trl", per_device_train_batch_size=4)),
+        )  # fmt: skip
+
+    peer = trainer()
+    batch = next(iter(peer.get_train_dataloader()))
+    with torch.no_grad():
+        head = torch.empty(1, 256).normal_(0, 0.1, generator=torch.Generator().manual_seed(5))
+        peer.model.score.weight.copy_(head)
+        mine.value_head.weight.copy_(head)
+        theirs_loss = peer.compute_loss(peer.model, batch).item()
+        rows_of = [ids[mask.bool()].tolist() for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
+        half = len(rows_of) // 2
+        loss, _ = reward_training._accumulate(mine, [(a, b, 0.0) for a, b in zip(rows_of[:half], rows_of[half:], strict=True)], config)
+    print(f"\nloss on {half} pairs: ours {loss:.6f}, TRL {theirs_loss:.6f}; {dropped} pairs left out")
+    assert loss == pytest.approx(theirs_loss, rel=1e-4)
+    count = iter(range(9))
+
+    def ours():
+        out = tmp_path / f"reward-{next(count)}"
+        out.mkdir()
+        model = RewardModel.from_checkpoint(base)
+        return lambda: reward_training._fit(model, pairs, config, {"checkpoint": base, "data": rows}, out, 1)
+
+    record(benchmark, ours, lambda: trainer().train)
 
 
 def test_packing_is_never_slower_than_padding(benchmark, base, prepared, tmp_path):

@@ -13,7 +13,7 @@ from gristlm.collect.files.refusal import Refusal
 from gristlm.collect.files.unpack import FREE_BYTES, MAX_RATIO
 
 if TYPE_CHECKING:
-    from pyarrow import RecordBatch
+    from pyarrow import DataType, RecordBatch
     from pyarrow.parquet import ParquetFile
 
 _MOST_ROWS, _FEWEST_ROWS = 1024, 16
@@ -28,6 +28,8 @@ def batches(parquet: ParquetFile, columns: Sequence[str] | None = None) -> Itera
         Refusal: a column's chunk, or all that was read, is more than 200 times as large as in the file (the first
             64 MiB are free).
     """
+    import pyarrow as pa
+
     metadata, packed, given = parquet.metadata, 0, 0
     for group in range(metadata.num_row_groups):
         row_group, largest = metadata.row_group(group), 0
@@ -41,7 +43,22 @@ def batches(parquet: ParquetFile, columns: Sequence[str] | None = None) -> Itera
                 largest = max(largest, column.total_uncompressed_size)
         rows = max(_FEWEST_ROWS, min(_MOST_ROWS, _BATCH_BYTES // max(1, largest)))
         for batch in parquet.iter_batches(batch_size=rows, row_groups=[group], columns=columns):
+            schema = pa.schema([field.with_type(_spelled_out(field.type)) for field in batch.schema])
+            batch = batch.cast(schema)
             given += batch.nbytes
             if given > max(FREE_BYTES, MAX_RATIO * packed):
                 raise Refusal("decompression bomb", f"row group {group}: {given:,} bytes or more from {packed:,}")
             yield batch
+
+
+def _spelled_out(kind: DataType) -> DataType:
+    """Returns the type with every value in full: as a dictionary, a value that is repeated would be counted once."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _spelled_out(kind.value_type)
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_spelled_out(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_spelled_out(kind.value_type)))
+    return kind
