@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gristlm.errors import ConfigError
+from gristlm.model import ModelConfig
 from gristlm.pretrain import PretrainConfig, run
-from gristlm.training import MetricsLog
+from gristlm.training import MetricsLog, tensor_parallel
 
 SETTINGS: dict[str, object] = {
     "model": {"num_layers": 2, "d_model": 32, "num_heads": 2, "max_seq_len": 64},
@@ -35,24 +37,32 @@ SETTINGS: dict[str, object] = {
 PROGRAM = """
 import json, sys
 from pathlib import Path
+from gristlm.errors import ConfigError
+from gristlm.model import ModelConfig
 from gristlm.pretrain import PretrainConfig, run
 config, inputs, output = map(json.loads, sys.argv[1:])
 run(PretrainConfig.model_validate(config), {k: Path(v) for k, v in inputs.items()}, Path(output))
 """
 
 
-def two_processes(inputs: dict[str, Path], output: Path, settings: dict[str, object]) -> None:
+def several_processes(inputs: dict[str, Path], output: Path, settings: dict[str, object], world_size: int = 2) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     arguments = [json.dumps(value) for value in (settings, {k: str(v) for k, v in inputs.items()}, str(output))]
     processes = []
-    for rank in range(2):
-        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for rank in range(world_size):
+        place = {
+            "RANK": rank,
+            "LOCAL_RANK": rank,
+            "WORLD_SIZE": world_size,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
         env = {**os.environ, **{name: str(value) for name, value in place.items()}, "GLOO_SOCKET_IFNAME": "lo"}
         processes.append(subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], env=env, stderr=subprocess.PIPE))
     errors = [process.communicate(timeout=120)[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    assert [process.returncode for process in processes] == [0] * world_size, "\n".join(errors)
 
 
 def losses(stage: Path) -> list[float]:
@@ -77,7 +87,7 @@ def test_two_are_as_one_and_either_goes_on_from_the_other(
     settings = {**SETTINGS, "optimizer": optimizer}
     one, two = tmp_path / "one", tmp_path / "two"
     run(PretrainConfig.model_validate(settings), inputs, one)
-    two_processes(inputs, two, settings)
+    several_processes(inputs, two, settings)
     assert losses(two) == pytest.approx(losses(one), abs=1e-5)
     samples = [MetricsLog(stage, "samples.jsonl").read() for stage in (one, two)]
     assert samples[0] == samples[1]
@@ -90,6 +100,41 @@ def test_two_are_as_one_and_either_goes_on_from_the_other(
     go_on_from_the_middle(two, tmp_path / "two-to-one")
     run(PretrainConfig.model_validate(settings), inputs, tmp_path / "two-to-one")
     go_on_from_the_middle(one, tmp_path / "one-to-two")
-    two_processes(inputs, tmp_path / "one-to-two", settings)
+    several_processes(inputs, tmp_path / "one-to-two", settings)
     for stage in ("two-to-one", "one-to-two"):
         assert losses(tmp_path / stage) == pytest.approx(losses(one), abs=1e-5)
+
+
+@pytest.mark.parametrize(("optimizer", "world_size"), [("muon", 2), ("adamw", 4)])
+def test_tensor_parallel_is_as_one_and_either_goes_on_from_the_other(
+    inputs: dict[str, Path], tmp_path: Path, optimizer: str, world_size: int
+) -> None:
+    settings = {**SETTINGS, "optimizer": optimizer, "model": {**SETTINGS["model"], "value_embeddings": True}}  # type: ignore[dict-item]
+    cut = {**settings, "tensor_parallel": 2}
+    one, two = tmp_path / "one", tmp_path / "two"
+    run(PretrainConfig.model_validate(settings), inputs, one)
+    several_processes(inputs, two, cut, world_size)
+    assert losses(two) == pytest.approx(losses(one), abs=1e-5)
+    assert MetricsLog(two, "samples.jsonl").read() == MetricsLog(one, "samples.jsonl").read()
+    assert len(list((two / "checkpoints/step-00000006/train_state").glob("*.safetensors"))) == 2 * world_size
+    for stage in (one, two):
+        assert MetricsLog(stage).read()[-1]["tokens"] == 6 * 4 * 64
+    go_on_from_the_middle(two, tmp_path / "cut-to-one")
+    run(PretrainConfig.model_validate(settings), inputs, tmp_path / "cut-to-one")
+    go_on_from_the_middle(one, tmp_path / "one-to-cut")
+    several_processes(inputs, tmp_path / "one-to-cut", cut, world_size)
+    for stage in ("cut-to-one", "one-to-cut"):
+        assert losses(tmp_path / stage) == pytest.approx(losses(one), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "degree", "world_size", "named"),
+    [
+        ({}, 2, 3, "3 processes cannot be divided"),
+        ({"num_heads": 2, "d_model": 32}, 4, 4, "num_heads 2"),
+        ({"num_experts": 4, "expert_d_ff": 32}, 2, 2, "experts"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused(changes: dict[str, object], degree: int, world_size: int, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        tensor_parallel.check(ModelConfig.model_validate(changes), degree, world_size)

@@ -34,6 +34,9 @@ class PretrainConfig(StageConfig):
     same tokenizer. A share may change at steps: [[0, 0.1], [8000, 0.4]]. Empty: the run's own alone."""
     max_epochs: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """The most passes over a member of the mixture; the others then take its share. Not named: no limit."""
+    tensor_parallel: int = Field(default=1, ge=1, le=1024)
+    """Processes that share each matrix inside blocks, neighbours in rank; groups of them share the batch. It changes
+    the result by rounding only, and a run may go on with another."""
     learning_rate: float = Field(default=4e-3, gt=0, le=10)
     """Peak learning rate."""
     warmup_steps: int = Field(default=30, ge=0)

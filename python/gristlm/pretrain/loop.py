@@ -26,7 +26,7 @@ from gristlm.pretrain.telemetry import Telemetry
 from gristlm.runs import artifact, progress
 from gristlm.runs.artifact import Manifest
 from gristlm.tokenize import Tokenizer
-from gristlm.training import batches, checkpoint, device, distributed, memory, optimizer
+from gristlm.training import batches, checkpoint, device, distributed, memory, optimizer, tensor_parallel
 from gristlm.training.averages import Averages
 from gristlm.training.background import Writer
 from gristlm.training.checkpoint import Snapshot
@@ -57,7 +57,7 @@ def run(config: PretrainConfig, inputs: Mapping[str, Path], output_dir: Path) ->
         ConfigError: the settings do not fit each other or the tokenizer.
         TrainingError: the loss or a gradient is not finite; names the step and its documents.
     """
-    with distributed.joined() as ranks:
+    with distributed.joined(config.tensor_parallel) as ranks:
         if not ranks.first:
             progress.enable(False)
         others = {name: path for name, path in folders(config, inputs["tokens"]).items() if name in config.mixture}
@@ -80,6 +80,7 @@ def _train(
         artifact.verify(source)
     tokenizer = Tokenizer.from_file(tokenizer_dir)
     shape = _shape(config, tokenizer)
+    tensor_parallel.check(shape, ranks.tensor_parallel, ranks.world_size)
     target = device.pick(config.num_threads)
     model = Model(shape, seed=config.seed).to(target)
     model.recompute = config.recompute
@@ -96,7 +97,7 @@ def _train(
     )
     seq_len, batch_size = config.seq_len, ranks.rows(config.global_batch_size)
     rows = min(config.micro_batch_size or batch_size, batch_size)
-    loader = open_loader(config, tokens_dir, rank=ranks.rank, world_size=ranks.world_size)
+    loader = open_loader(config, tokens_dir, rank=ranks.data_rank, world_size=ranks.data_size)
     staging = batches.Staging(target) if target.type == "cuda" else None
     lengths = token_bytes(tokenizer, shape.vocab_size or 0)
     heldout = {
@@ -128,6 +129,7 @@ def _train(
         start, tokens = checkpoint.step_of(newest), int(str(state["tokens"]))
         watch, spikes = restored(state, config)
         progress.say(f"  pretrain: going on from {newest}")
+    save = functools.partial(checkpoint.save, stage_dir, tokenizer_dir=tokenizer_dir)
     report.begin(start)
     samples.begin(start)
     loader.seek(start)
@@ -143,10 +145,10 @@ def _train(
             num_labels, num_bytes = ranks.sum((batch.labels >= 0).sum(), bytes_of(batch.labels, lengths))
             parts, mine = batches.split(batch, rows, target, staging), 0.0
             for part in parts:
-                loss, nll = _loss(model, part, target, num_labels / ranks.world_size, config.z_loss)
+                loss, nll = _loss(model, part, target, num_labels / ranks.data_size, config.z_loss)
                 torch.autograd.backward(loss)
                 mine += float(nll)
-            (nats,) = ranks.sum(mine / ranks.world_size)
+            (nats,) = ranks.sum(mine / ranks.data_size)
             grad_norm = optim.clip_grad_norm(config.grad_clip)
             if not math.isfinite(nats + grad_norm):
                 where = first_not_finite(model, functools.partial(_losses, model, parts, target))
@@ -166,10 +168,10 @@ def _train(
                 averages.update(step)
             optim.zero_grad()
             device.synchronize(target)
-            tokens, done = tokens + batch.input_ids.size * ranks.world_size, step
+            tokens, done = tokens + batch.input_ids.size * ranks.data_size, step
             bits = nats * num_labels / math.log(2) / max(1, num_bytes)
             figures = {"loss": nats, "bits_per_byte": bits, "lr": lr, "grad_norm": grad_norm}
-            figures |= report.step_ends(batch.input_ids.size * ranks.world_size)
+            figures |= report.step_ends(batch.input_ids.size * ranks.data_size)
             if config.spike_deviations is not None:
                 figures["skipped_updates"] = float(spikes.skipped)
             if step % config.evaluate_every == 0 or step == config.steps:
@@ -184,26 +186,21 @@ def _train(
             memory.release(step)
             bar.update(step, **{name: figures[name] for name in SHOWN if name in figures})
             if step % config.checkpoint_every == 0:
-                kept = Snapshot.take(model, optim, averages)
                 state = {"tokens": tokens, "loader": loader.state_dict(), **saved(watch, spikes)}
-                if ranks.first:
-                    writer.submit(
-                        functools.partial(
-                            checkpoint.save,
-                            stage_dir,
-                            step,
-                            kept,
-                            kept,
-                            tokenizer_dir=tokenizer_dir,
-                            state=state,
-                            keep_last=config.keep_last,
-                            keep_step=watch.step if config.keep_best else None,
-                        )
-                    )
+                keeping = {"keep_last": config.keep_last, "keep_step": watch.step if config.keep_best else None}
+                writer.wait()
+                if ranks.world_size == 1:
+                    kept = Snapshot.take(model, optim, averages)
+                    writer.submit(functools.partial(save, step, kept, kept, state=state, **keeping))
+                elif (share := checkpoint.Share.take(model, optim, averages, ranks)).prepare(stage_dir, step):
+                    if share.weights is not None:
+                        writer.submit(functools.partial(save, step, share.weights, share, state=state, **keeping))
+                    else:
+                        writer.submit(functools.partial(share.write, stage_dir, step))
 
     with as_final():
         measured = measured or measure(heldout, model, rows) | questions.measure(model)
-        kept = Snapshot.take(model, optim)
+        kept = Snapshot.take(model)
     counts: dict[str, object] = {"steps": done, "tokens": tokens, "parameters": shape.num_parameters(), **measured}
     if config.spike_deviations is not None:
         counts["skipped_updates"] = spikes.skipped

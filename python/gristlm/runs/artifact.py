@@ -167,7 +167,7 @@ def begin(output_dir: Path, *, kind: str, config: BaseModel, inputs: Mapping[str
     """
     started: dict[str, object] = {
         "kind": kind,
-        "config": config.model_dump(mode="json", exclude={"num_threads"}),
+        "config": config.model_dump(mode="json", exclude={"num_threads", "tensor_parallel"}),
         "inputs": {name: dataclasses.asdict(describe(path)) for name, path in inputs.items()},
     }
     output_dir.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Several processes on one model: joined by torchrun, sharded by FSDP2 (`fully_shard`).
+"""Several processes on one model: joined by torchrun, sharded by FSDP2 (`fully_shard`) and, if asked, by tensor.
 
 There is no launcher here: `torchrun --nproc-per-node 8 -m gristlm pretrain …` starts the processes and this file finds
-them. One process is the case without any of it. What is written to disk is always whole, so a run may go on with
-another number of processes.
+them. One process is the case without any of it. What is written to disk can be read by any number of
+them, so a run may go on with another.
 """
 
 from __future__ import annotations
@@ -30,11 +30,28 @@ class Ranks:
 
     rank: int = 0
     world_size: int = 1
+    tensor_parallel: int = 1
+    """Neighbouring ranks that share each matrix, and so the same rows of a batch."""
 
     @property
     def first(self) -> bool:
         """Whether this is the process that writes files and shows progress."""
         return self.rank == 0
+
+    @property
+    def tensor_rank(self) -> int:
+        """This rank's place among those that share its matrices."""
+        return self.rank % self.tensor_parallel
+
+    @property
+    def data_rank(self) -> int:
+        """Which share of a batch is this rank's."""
+        return self.rank // self.tensor_parallel
+
+    @property
+    def data_size(self) -> int:
+        """The shares of a batch."""
+        return self.world_size // self.tensor_parallel
 
     def rows(self, global_batch_size: int) -> int:
         """Returns the rows of a global batch that each rank computes.
@@ -42,21 +59,21 @@ class Ranks:
         Raises:
             ConfigError: the ranks cannot share them evenly.
         """
-        if global_batch_size % self.world_size:
+        if global_batch_size % self.data_size:
             raise ConfigError(
-                f"global_batch_size is {global_batch_size}, which {self.world_size} processes cannot share evenly; "
+                f"global_batch_size is {global_batch_size}, which {self.data_size} processes cannot share evenly; "
                 "give a multiple"
             )
-        return global_batch_size // self.world_size
+        return global_batch_size // self.data_size
 
     def sum(self, *values: float) -> list[float]:
-        """Returns each number summed over the ranks, in float64; every rank must call it."""
+        """Returns each number summed over the shares of a batch, in float64; every rank must call it."""
         if self.world_size == 1:
             return list(values)
         device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu"
         total = torch.tensor(values, dtype=torch.float64, device=device)
         torch.distributed.all_reduce(total)
-        return [float(value) for value in total]
+        return [float(value) / self.tensor_parallel for value in total]
 
     def from_first(self, value: T) -> T:
         """Returns what the first rank gave; every rank must call it, so it also waits for all."""
@@ -99,7 +116,7 @@ ALONE = Ranks()
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Ranks]:
+def joined(tensor_parallel: int = 1) -> Iterator[Ranks]:
     """Yields this process's place among those that torchrun started, connected for as long as the context lasts.
 
     A process group that is there already is used and left alone.
@@ -113,7 +130,7 @@ def joined() -> Iterator[Ranks]:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size(), tensor_parallel)
     if mine:  # not after an error: the others may be waiting in the middle of a step, and torchrun ends them
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
@@ -125,7 +142,8 @@ def joined() -> Iterator[Ranks]:
 def shard(model: Model, ranks: Ranks, *heads: nn.Module) -> None:
     """Spreads the weights, gradients and optimizer state of `model` over the ranks (FSDP2), block by block.
 
-    `heads` are modules outside it that are called on what it returns; they are spread too.
+    With `ranks.tensor_parallel` the matrices are cut first (`tensor_parallel.parallelize`), and only ranks with the
+    same parts spread them. `heads` are modules outside it that are called on what it returns; they are spread too.
     """
     if ranks.world_size == 1:
         return
@@ -134,7 +152,15 @@ def shard(model: Model, ranks: Ranks, *heads: nn.Module) -> None:
 
     # Nothing here changes in place what a sharded module returns, which is what this warns of.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module", category=UserWarning)
-    mesh = init_device_mesh(model.device.type, (ranks.world_size,))
+    if ranks.tensor_parallel == 1:
+        mesh = init_device_mesh(model.device.type, (ranks.world_size,))
+    else:
+        from gristlm.training.tensor_parallel import parallelize
+
+        shape = (ranks.data_size, ranks.tensor_parallel)
+        both = init_device_mesh(model.device.type, shape, mesh_dim_names=("data", "tensor"))
+        parallelize(model, both["tensor"])
+        mesh = both["data"]
     for block in model.layers:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)

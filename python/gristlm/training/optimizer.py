@@ -9,8 +9,8 @@ activations, which tables and vectors do not.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from gristlm.training.distributed import sharded_like, whole
 from gristlm.training.muon import Muon
 
 Kind = Literal["adamw", "muon"]
+P = TypeVar("P", bound=Tensor)
 
 
 class Optimizer:
@@ -47,10 +48,13 @@ class Optimizer:
 
     def clip_grad_norm(self, max_norm: float | None) -> float:
         """Returns the norm of the whole gradient before it is scaled down to `max_norm` (None: not scaled)."""
-        gradients = [parameter.grad for parameter in self._names if parameter.grad is not None]
-        norm = whole(torch.nn.utils.get_total_norm(gradients))
+        trained = _by_mesh(parameter for parameter in self._names if parameter.grad is not None)
+        gradients = [[parameter.grad for parameter in part if parameter.grad is not None] for part in trained]
+        norms = [whole(torch.nn.utils.get_total_norm(part)) for part in gradients]
+        norm = norms[0] if len(norms) == 1 else torch.stack(norms).norm()
         if max_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self._names, max_norm, norm)
+            for part in trained:
+                torch.nn.utils.clip_grads_with_norm_(part, max_norm, norm)
         return float(norm)
 
     def step(self) -> None:
@@ -79,12 +83,16 @@ class Optimizer:
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Returns the whole state, `<parameter name>/<entry>` to tensor, for safetensors; all ranks must call it."""
-        tensors = {}
-        for optimizer in self._optimizers:
-            for parameter, entries in optimizer.state.items():
-                for entry, value in entries.items():
-                    tensors[f"{self._names[parameter]}/{entry}"] = whole(value.detach()).cpu().contiguous()
-        return tensors
+        return {name: whole(value.detach()).cpu().contiguous() for name, value in self.held_tensors().items()}
+
+    def held_tensors(self) -> dict[str, Tensor]:
+        """Returns the state under the same names as it is: of spread parameters what this rank holds of it."""
+        return {
+            f"{self._names[parameter]}/{entry}": value
+            for optimizer in self._optimizers
+            for parameter, entries in optimizer.state.items()
+            for entry, value in entries.items()
+        }
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes over a state that `state_tensors` gave.
@@ -92,17 +100,17 @@ class Optimizer:
         Raises:
             DamagedArtifactError: the state is of other parameters.
         """
-        by_name: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            parameter_name, _, entry = name.rpartition("/")
-            by_name.setdefault(parameter_name, {})[entry] = tensor
+        by_name: dict[str, list[str]] = {}
+        for name in tensors:
+            by_name.setdefault(name.rpartition("/")[0], []).append(name)
         unknown = sorted(set(by_name) - set(self._names.values()))
         if unknown:
             raise DamagedArtifactError(f"the optimizer state has {unknown[0]!r}, which this model has not")
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
-                    entries = by_name.get(self._names[parameter], {})
+                    names = by_name.get(self._names[parameter], [])
+                    entries = {name.rpartition("/")[2]: tensors[name] for name in names}
                     if any(entry != "step" and value.shape != parameter.shape for entry, value in entries.items()):
                         raise DamagedArtifactError(
                             f"the optimizer state of {self._names[parameter]!r} has another shape than the parameter"
@@ -138,13 +146,13 @@ def build(
     tables = [parameter for name, parameter in parameters.items() if parameter.ndim >= 2 and _is_table(name)]
     matrices = [parameter for name, parameter in parameters.items() if parameter.ndim >= 2 and not _is_table(name)]
     vectors = [parameter for parameter in parameters.values() if parameter.ndim < 2]
-    adamw_groups = [
-        {"params": tables, "weight_decay": 0.0, "lr_scale": table_lr_scale},
-        {"params": vectors, "weight_decay": 0.0},
+    settings: list[tuple[list[nn.Parameter], dict[str, float]]] = [
+        (tables, {"weight_decay": 0.0, "lr_scale": table_lr_scale}),
+        (vectors, {"weight_decay": 0.0}),
     ]
     if kind == "adamw":
-        adamw_groups.insert(0, {"params": matrices, "weight_decay": weight_decay})
-    adamw_groups = [group for group in adamw_groups if group["params"]]
+        settings.insert(0, (matrices, {"weight_decay": weight_decay}))
+    adamw_groups = [{"params": part, **how} for parameters_of, how in settings for part in _by_mesh(parameters_of)]
     optimizers: list[torch.optim.Optimizer] = []
     if adamw_groups:
         optimizers.append(torch.optim.AdamW(adamw_groups, lr=learning_rate, betas=betas, eps=1e-8, fused=True))
@@ -153,6 +161,14 @@ def build(
     optimizer = Optimizer(parameters, optimizers)
     optimizer.set_learning_rate(learning_rate)
     return optimizer
+
+
+def _by_mesh(parameters: Iterable[P]) -> list[list[P]]:
+    """Returns the parameters in groups that are spread over the same ranks, as one call of torch's wants them."""
+    groups: dict[object, list[P]] = {}
+    for parameter in parameters:
+        groups.setdefault(getattr(parameter, "device_mesh", None), []).append(parameter)
+    return list(groups.values())
 
 
 def _is_table(name: str) -> bool:
