@@ -55,5 +55,5 @@ def test_a_file_without_its_places_is_named(folder):
     from safetensors.torch import save_file
 
     save_file({"rows": torch.zeros(1, 3)}, parts.file_of(folder, "state", 1, 2))
-    with pytest.raises(DamagedArtifactError, match="state-00002-of-00002.safetensors is damaged"):
+    with pytest.raises(DamagedArtifactError, match=r"state-00002-of-00002\.safetensors is damaged"):
         parts.read(folder, "state")

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gristlm.model import float8
+
 _MATMUL: Any = getattr(torch.backends.mkldnn, "matmul", None)
 MIN_ROWS = 16
 """With fewer rows oneDNN's preparation costs more than it saves."""
@@ -87,9 +89,15 @@ class _Linear(torch.autograd.Function):
 class Linear(nn.Linear):
     """`torch.nn.Linear` with the products of this file; the model gives it its first weights."""
 
+    in_float8 = False
+    """Whether to multiply in float8 (`gristlm.model.float8`) where the sizes allow."""
+
     def reset_parameters(self) -> None:
         """Does nothing: weights are either drawn by the model or loaded."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [..., out_features]."""
+        if self.in_float8 and float8.fits(x, self.weight):
+            out = float8.linear(x, self.weight)
+            return out if self.bias is None else out + self.bias
         return linear(x, self.weight, self.bias)

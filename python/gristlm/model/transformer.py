@@ -64,6 +64,12 @@ class Model(nn.Module):
         if self.embed_tokens.weight.device.type != "meta":
             _initialise(self, seed)
 
+    def use_float8(self) -> None:
+        """Makes the products inside blocks float8's; the head and everything between them stay as they are."""
+        for part in self.layers.modules():
+            if isinstance(part, Linear):
+                part.in_float8 = True
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""

@@ -37,6 +37,9 @@ class PretrainConfig(StageConfig):
     tensor_parallel: int = Field(default=1, ge=1, le=1024)
     """Processes that share each matrix inside blocks, neighbours in rank; groups of them share the batch. It changes
     the result by rounding only, and a run may go on with another."""
+    float8: bool = False
+    """Multiply in float8 inside dense blocks (gristlm.model.float8), on CUDA devices of compute capability 8.9 or more;
+    it changes the result."""
     learning_rate: float = Field(default=4e-3, gt=0, le=10)
     """Peak learning rate."""
     warmup_steps: int = Field(default=30, ge=0)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from gristlm.errors import ConfigError, TrainingError
-from gristlm.model import Model, ModelConfig
+from gristlm.model import Model, ModelConfig, float8
 from gristlm.pretrain.carried import BestSoFar, restored, saved
 from gristlm.pretrain.config import PretrainConfig
 from gristlm.pretrain.data import folders, open_loader
@@ -84,6 +84,9 @@ def _train(
     target = device.pick(config.num_threads)
     model = Model(shape, seed=config.seed).to(target)
     model.recompute = config.recompute
+    if config.float8:
+        _check_float8(config, target)
+        model.use_float8()
     distributed.shard(model, ranks)
     if config.compile:
         for block in model.layers:
@@ -247,6 +250,14 @@ def _shape(config: PretrainConfig, tokenizer: ByteTokenizer) -> ModelConfig:
     return ModelConfig.model_validate(
         {**model.model_dump(), "vocab_size": vocab_size, "eos_token_ids": ends, "pad_token_id": pad}
     )
+
+
+def _check_float8(config: PretrainConfig, target: torch.device) -> None:
+    if not float8.supported(target):
+        least = ".".join(map(str, float8.MIN_CAPABILITY))
+        raise ConfigError(f"pretrain.float8 needs a CUDA device of compute capability {least}; this is {target}")
+    if config.tensor_parallel > 1:
+        raise ConfigError("pretrain.float8 and pretrain.tensor_parallel do not go together; leave one out")
 
 
 def _diverged(step: int, loss: float, grad_norm: float, batch: Batch, where: str) -> TrainingError:
