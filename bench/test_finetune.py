@@ -275,9 +275,11 @@ def test_reward_model(benchmark, base, development_data, tmp_path):
         peer.model.score.weight.copy_(head)
         mine.value_head.weight.copy_(head)
         theirs_loss = peer.compute_loss(peer.model, batch).item()
-        rows_of = [ids[mask.bool()].tolist() for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
-        half = len(rows_of) // 2
-        loss, _ = reward_training._accumulate(mine, [(a, b, 0.0) for a, b in zip(rows_of[:half], rows_of[half:], strict=True)], config)
+    rows_of = [ids[mask.bool()].tolist() for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
+    half = len(rows_of) // 2
+    loss, _ = reward_training._accumulate(
+        mine, [(a, b, 0.0) for a, b in zip(rows_of[:half], rows_of[half:], strict=True)], config
+    )
     print(f"\nloss on {half} pairs: ours {loss:.6f}, TRL {theirs_loss:.6f}; {dropped} pairs left out")
     assert loss == pytest.approx(theirs_loss, rel=1e-4)
     count = iter(range(9))

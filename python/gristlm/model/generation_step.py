@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,6 @@ MAX_COPY_BYTES = 2**29
 """Weights in bytes above which no copy is made: then reading them from memory is what a step costs in any layout."""
 _TYPICAL_ROWS = 256
 _Array = npt.NDArray[np.float32]
-_Arrays = tuple[_Array, _Array | None, _Array, _Array, _Array, _Array, _Array, _Array | None]
 
 
 class Product:
@@ -45,7 +45,6 @@ class Product:
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         weight = weight.detach()
-        self.plain = weight
         self.bias = None if bias is None else bias.detach()
         self._packed = _can_pack()
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _TYPICAL_ROWS) if self._packed else weight
@@ -71,6 +70,48 @@ def _can_pack() -> bool:
     return bool((product.double() - x.double() @ weight.double().t()).abs().max() < 1e-4)
 
 
+class _Weights(NamedTuple):
+    """The weights of one block as they are multiplied, in the order in which `_core.Decoder` takes them."""
+
+    qkv: Tensor
+    qkv_bias: Tensor | None
+    out: Tensor
+    gate_up: Tensor
+    down: Tensor
+    before_attention: Tensor
+    before_mlp: Tensor
+    qk_norm: Tensor | None
+    """Of the query and key norms, a row per query and key head."""
+
+    @staticmethod
+    def of(block: Block, config: ModelConfig) -> _Weights:
+        attention, mlp = block.self_attn, block.mlp
+        assert isinstance(mlp, SwiGLU), "other shapes are left to the plain network"
+        parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+        biases: list[Tensor] = [part.bias for part in parts]
+        norms = None
+        if config.qk_norm:
+            heads = (attention.q_norm.weight, config.num_heads), (attention.k_norm.weight, config.num_kv_heads)
+            norms = torch.cat([weight.expand(count, -1) for weight, count in heads])
+        return _Weights(
+            torch.cat([part.weight for part in parts]),
+            torch.cat(biases) if config.qkv_bias else None,
+            attention.o_proj.weight.detach(),
+            torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
+            mlp.down_proj.weight.detach(),
+            block.input_layernorm.weight.detach(),
+            block.post_attention_layernorm.weight.detach(),
+            norms,
+        )
+
+    def arrays(self) -> tuple[_Array, _Array | None, _Array, _Array, _Array, _Array, _Array, _Array | None]:
+        """Returns the same as arrays."""
+        qkv, bias, *rest, norms = self
+        some = [tensor.contiguous().numpy() for tensor in (qkv, *rest) if tensor is not None]
+        bias_array, norm_array = (None if tensor is None else tensor.numpy() for tensor in (bias, norms))
+        return some[0], bias_array, some[1], some[2], some[3], some[4], some[5], norm_array
+
+
 @dataclasses.dataclass(frozen=True)
 class _Layer:
     """The weights of one block, ready to be multiplied with."""
@@ -84,43 +125,17 @@ class _Layer:
     qk_norm: Tensor | None
     """The weights of the query and key norms, one row per query and key head."""
 
-    def arrays(self) -> _Arrays:
-        """Returns the weights as `_core.Decoder` takes them."""
-        products = (self.qkv, self.out, self.gate_up, self.down)
-        qkv, out, gate_up, down = (product.plain.contiguous().numpy() for product in products)
-        return (
-            qkv,
-            None if self.qkv.bias is None else self.qkv.bias.numpy(),
-            out,
-            gate_up,
-            down,
-            self.before_attention.numpy(),
-            self.before_mlp.numpy(),
-            None if self.qk_norm is None else self.qk_norm.contiguous().numpy(),
-        )
-
     @staticmethod
-    def of(block: Block, config: ModelConfig) -> _Layer:
-        attention, mlp = block.self_attn, block.mlp
-        assert isinstance(mlp, SwiGLU), "other shapes are left to the plain network"
-        parts = (attention.q_proj, attention.k_proj, attention.v_proj)
-        biases: list[Tensor] = [part.bias for part in parts]
-        norms = None
-        if config.qk_norm:
-            norms = torch.cat(
-                [
-                    attention.q_norm.weight.expand(config.num_heads, -1),
-                    attention.k_norm.weight.expand(config.num_kv_heads, -1),
-                ]
-            ).detach()
+    def of(weights: _Weights) -> _Layer:
+        """Returns the layer with its weights laid out."""
         return _Layer(
-            qkv=Product(torch.cat([part.weight for part in parts]), torch.cat(biases) if config.qkv_bias else None),
-            out=Product(attention.o_proj.weight, None),
-            gate_up=Product(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]), None),
-            down=Product(mlp.down_proj.weight, None),
-            before_attention=block.input_layernorm.weight.detach(),
-            before_mlp=block.post_attention_layernorm.weight.detach(),
-            qk_norm=norms,
+            qkv=Product(weights.qkv, weights.qkv_bias),
+            out=Product(weights.out, None),
+            gate_up=Product(weights.gate_up, None),
+            down=Product(weights.down, None),
+            before_attention=weights.before_attention,
+            before_mlp=weights.before_mlp,
+            qk_norm=weights.qk_norm,
         )
 
 
@@ -130,7 +145,8 @@ class Step:
     def __init__(self, model: Model) -> None:
         self._config = model.config
         self._embedding_VD = model.embed_tokens.weight.detach()
-        self._layers = [_Layer.of(block, model.config) for block in model.layers if isinstance(block, Block)]
+        weights = [_Weights.of(block, model.config) for block in model.layers if isinstance(block, Block)]
+        self._layers = [_Layer.of(each) for each in weights]
         self._norm_D = model.norm.weight.detach()
         self._head = Product(model.output_weight, None)
         config = model.config
@@ -140,7 +156,7 @@ class Step:
             head_dim=config.head_dim,
             norm_eps=config.norm_eps,
             windows=[config.window(layer) for layer in range(config.num_layers)],
-            layers=[layer.arrays() for layer in self._layers],
+            layers=[each.arrays() for each in weights],
             norm=self._norm_D.numpy(),
             head=model.output_weight.detach().contiguous().numpy(),
             num_threads=torch.get_num_threads(),

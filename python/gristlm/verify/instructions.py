@@ -7,6 +7,7 @@ answer may begin or end with an empty paragraph, and so on. Departures:
    text without any letter counts as being in the language asked for.
 2. Sentences are counted without the trained Punkt model; see `gristlm.verify.sentences`.
 3. An instruction whose arguments are missing is an error; the published checker draws random ones.
+4. A `letter` that is none, such as "#", is counted like any other; the published checker draws a random letter.
 """
 
 from __future__ import annotations

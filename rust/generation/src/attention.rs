@@ -56,3 +56,51 @@ pub fn attend<const FUSED: bool>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kernels::Level;
+
+    proptest! {
+        #[test]
+        fn every_level_gives_the_plain_definition(
+            groups in 1_usize..3, shared in 1_usize..4, width in prop::sample::select(vec![8_usize, 20, 32, 64, 128]),
+            first in 0_usize..4, more in 1_usize..40, seed in any::<u32>()
+        ) {
+            let (queries, length) = (groups * shared, first + more);
+            let capacity = length + 3;
+            let mut state = seed;
+            let mut draw = |count: usize| -> Vec<f32> {
+                (0..count).map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+                }).collect()
+            };
+            let qkv = draw(queries * width);
+            let (keys, values) = (draw(groups * capacity * width), draw(groups * capacity * width));
+            let heads = Heads { queries, keys: groups, width, capacity, first, length };
+            for level in Level::all() {
+                let mut out = vec![f32::NAN; queries * width];
+                level.attend(&heads, &qkv, &keys, &values, &mut out, &mut Vec::new());
+                for head in 0..queries {
+                    let row = |cache: &[f32], place: usize| -> Vec<f64> {
+                        let at = (head / shared * capacity + place) * width;
+                        cache[at..at + width].iter().map(|x| f64::from(*x)).collect()
+                    };
+                    let weights: Vec<f64> = (first..length).map(|place| {
+                        let dot: f64 = row(&keys, place).iter().zip(&qkv[head * width..]).map(|(k, q)| k * f64::from(*q)).sum();
+                        (dot / (width as f64).sqrt()).exp()
+                    }).collect();
+                    let total: f64 = weights.iter().sum();
+                    for column in 0..width {
+                        let plain: f64 = (first..length).zip(&weights).map(|(place, weight)| row(&values, place)[column] * weight).sum();
+                        prop_assert!((f64::from(out[head * width + column]) - plain / total).abs() < 1e-5, "{:?}", level);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -76,7 +76,10 @@ impl Decoder {
         let turned = attended + shape.num_kv_heads * shape.head_dim;
         sized("the layers' windows", shape.windows.len(), layers.len())?;
         sized("a row of the head", head.inputs(), width)?;
-        if shape.num_kv_heads == 0 || shape.num_heads % shape.num_kv_heads != 0 || shape.head_dim % 2 != 0 {
+        if shape.num_kv_heads == 0
+            || !shape.num_heads.is_multiple_of(shape.num_kv_heads)
+            || !shape.head_dim.is_multiple_of(2)
+        {
             return Err(GenerationError::Size {
                 name: "the heads",
                 given: shape.num_heads,

@@ -46,7 +46,9 @@ impl Level {
 
     /// `out[r] = bias + x[r] · weights` for one panel: `x` is `[R, inputs]`, `weights` `[inputs, LANES]`, `out` `[R, LANES]`.
     pub fn panel(self, x: &[f32], inputs: usize, weights: &[f32], bias: &[f32; LANES], out: &mut [f32]) {
-        assert!(weights.len() == inputs * LANES && out.len() % LANES == 0 && x.len() == out.len() / LANES * inputs);
+        assert!(
+            weights.len() == inputs * LANES && out.len().is_multiple_of(LANES) && x.len() == out.len() / LANES * inputs
+        );
         match self {
             // SAFETY: `best` and `all` give a level only where the machine has it; the sizes are asserted above.
             #[cfg(target_arch = "x86_64")]
@@ -121,8 +123,9 @@ fn panel_portable(x: &[f32], inputs: usize, weights: &[f32], bias: &[f32; LANES]
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
-        _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_div_ps,
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_storeu_ps,
     };
 
     use super::{Heads, LANES, attend, elementwise};
@@ -236,8 +239,10 @@ mod x86 {
         M
     }
 
+    /// # Safety
+    /// The machine has AVX-512F; slices are as [`attend`] wants them.
     #[target_feature(enable = "avx2,fma,avx512f")]
-    pub fn attend_avx512(
+    pub unsafe fn attend_avx512(
         heads: &Heads,
         qkv: &[f32],
         keys: &[f32],
@@ -245,7 +250,68 @@ mod x86 {
         out: &mut [f32],
         scores: &mut Vec<f32>,
     ) {
-        attend::<true>(heads, qkv, keys, values, out, scores);
+        // SAFETY: as promised, and the number of registers is the head's width.
+        unsafe {
+            match heads.width {
+                32 => attend_512::<2>(heads, qkv, keys, values, out, scores),
+                64 => attend_512::<4>(heads, qkv, keys, values, out, scores),
+                128 => attend_512::<8>(heads, qkv, keys, values, out, scores),
+                _ => attend::<true>(heads, qkv, keys, values, out, scores),
+            }
+        }
+    }
+
+    /// [`attend`] for heads of C registers, which hold the query and then the mixed values.
+    ///
+    /// # Safety
+    /// As `attend_avx512`; `heads.width` is 16 C.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,avx512f")]
+    unsafe fn attend_512<const C: usize>(
+        heads: &Heads,
+        qkv: &[f32],
+        keys: &[f32],
+        values: &[f32],
+        out: &mut [f32],
+        scores: &mut Vec<f32>,
+    ) {
+        let width = 16 * C;
+        let scale = 1.0 / (width as f32).sqrt();
+        scores.resize(heads.length - heads.first, 0.0);
+        for (head, out) in out.chunks_exact_mut(width).enumerate().take(heads.queries) {
+            let start = (head / (heads.queries / heads.keys) * heads.capacity + heads.first) * width;
+            let (keys, values) = (&keys[start..], &values[start..]);
+            let load = |from: &[f32]| -> [__m512; C] {
+                // SAFETY: `from` holds at least `width` numbers: rows are cut by `chunks_exact` or by an index.
+                std::array::from_fn(|part| unsafe { _mm512_loadu_ps(from.as_ptr().add(16 * part)) })
+            };
+            let query = load(&qkv[head * width..][..width]);
+            let mut highest = f32::NEG_INFINITY;
+            for (score, key) in scores.iter_mut().zip(keys.chunks_exact(width)) {
+                let key = load(key);
+                let mut sum = _mm512_mul_ps(query[0], key[0]);
+                for part in 1..C {
+                    sum = _mm512_fmadd_ps(query[part], key[part], sum);
+                }
+                *score = _mm512_reduce_add_ps(sum) * scale;
+                highest = highest.max(*score);
+            }
+            for score in scores.iter_mut() {
+                *score = elementwise::exp::<true>(*score - highest);
+            }
+            let mut mixed = [_mm512_setzero_ps(); C];
+            for (score, value) in scores.iter().zip(values.chunks_exact(width)) {
+                let (score, value) = (_mm512_set1_ps(*score), load(value));
+                for part in 0..C {
+                    mixed[part] = _mm512_fmadd_ps(score, value[part], mixed[part]);
+                }
+            }
+            let total = _mm512_set1_ps(scores.iter().sum());
+            for (part, mixed) in mixed.iter().enumerate() {
+                // SAFETY: `out` holds `width` numbers.
+                unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(16 * part), _mm512_div_ps(*mixed, total)) };
+            }
+        }
     }
 
     #[target_feature(enable = "avx2,fma")]

@@ -71,6 +71,7 @@ impl Decoder {
             .map_err(raise)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the arrays of one step")]
     fn step<'py>(
         &self,
         py: Python<'py>,

@@ -1,0 +1,80 @@
+"""IFEval's checks beside the published checker, which lm-evaluation-harness carries, on the data set's instructions.
+
+Left out by name: what needs models that are downloaded (sentences, words in capitals) or is random (the language).
+"""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from gristlm import evaluate
+
+LEFT_OUT = {
+    "language:response_language",
+    "length_constraints:number_sentences",
+    "change_case:capital_word_frequency",
+    "change_case:english_capital",
+    "change_case:english_lowercase",
+}
+PIECES = (
+    "The answer is here.", "no commas at all", "one, two, three", "\n", "\n\n", "\n\n\n", "***", "\n***\n", "* a point",
+    "\n* one\n* two", "\n- dash", "*marked words*", "**bold** text", "****", "<<A title>>", "<< >>", "[name]", "[a] [b]",
+    "[]", "P.S. more", "P.P.S more", "p. s. less", "******", "\n******\n", '"', '"quoted"', '{"a": 1}', "```json\n[1]\n```",
+    "```", "Section 1", "SECTION 2", "Section 3\ntext", "My answer is yes.", "My answer is no.", "My answer is maybe.",
+    "Is there anything else I can help with?", "word " * 40, "e e e", "?", "!", "Paragraph 2", "first word", "\t", " ",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def published():
+    for name in ("lm_eval", "langdetect", "immutabledict"):
+        pytest.importorskip(name)
+    nltk = pytest.importorskip("nltk")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nltk.data, "find", lambda *_: "")  # nothing is downloaded on import
+        from lm_eval.tasks.ifeval import instructions_registry
+    return instructions_registry.INSTRUCTION_DICT
+
+
+@pytest.fixture(scope="module")
+def rows():
+    path = Path(__file__).parents[3] / "shared/data/post/ifeval/input_data.jsonl"
+    if not path.is_file():
+        pytest.skip("the development data is not on this machine")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def answers(random, row, arguments):
+    """Returns texts that follow some instructions and break others."""
+    own = [str(value) for value in arguments.values() if isinstance(value, str)]
+    own += [word for value in arguments.values() if isinstance(value, list) for word in value]
+    for _ in range(12):
+        pieces = [random.choice([*PIECES, *own, row["prompt"]]) for _ in range(random.randrange(12))]
+        text = random.choice(("", " ", "\n")).join(pieces)
+        yield random.choice((text, text.lower(), text.upper(), f'"{text}"', f"{row['prompt']}\n{text}", text.strip()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_verdict_is_the_published_one(published, rows):
+    dice = random.Random(0)
+    compared: dict[str, set[bool]] = {}
+    for row in rows:
+        for name, given in zip(row["instruction_id_list"], row["kwargs"], strict=True):
+            if name in LEFT_OUT:
+                continue
+            arguments = {key: value for key, value in given.items() if value is not None}
+            if not arguments.get("letter", "a").isalpha():
+                continue  # the published checker then draws a random letter
+            check = published[name](name)
+            check.build_description(**arguments)
+            if "prompt" in (check.get_instruction_args_keys() or ()):
+                check.build_description(**{**arguments, "prompt": row["prompt"]})
+            for answer in answers(dice, row, arguments):
+                theirs = bool(answer.strip() and check.check_following(answer))
+                (ours,), _ = evaluate.ifeval([name], [given], row["prompt"], answer)
+                assert ours == theirs, (name, arguments, answer)
+                compared.setdefault(name, set()).add(ours)
+    assert len(compared) == 25 - len(LEFT_OUT)
+    assert [name for name, verdicts in compared.items() if len(verdicts) < 2] == []
