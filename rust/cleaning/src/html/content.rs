@@ -27,6 +27,9 @@ const MIN_PROSE: f64 = 60.0;
 /// Share of the root's running text that a box under a label may hold.
 const MAX_LABELLED_SHARE: f64 = 0.2;
 
+/// Empty siblings before a label that still begins its box.
+const MAX_BACK: usize = 16;
+
 /// Characters of a line about the text.
 const MAX_LINE: u32 = 250;
 
@@ -264,14 +267,17 @@ fn drop_labelled(dom: &Dom, root: NodeId, mass: &[Mass], dropped: &mut [bool]) {
                 line = parent(line);
             }
             let around = parent(line);
-            let first = |id: NodeId| {
-                dom.children(id).find(|child| !dropped[*child as usize] && mass[*child as usize].characters > 0)
-            };
+            // Few elements back, so that a page of labels costs no more than another.
+            let back = std::iter::successors(Some(line), |id| {
+                let previous = dom.nodes[*id as usize].previous;
+                (previous != NONE && mass[previous as usize].characters == 0).then_some(previous)
+            });
+            let begins = back.take(MAX_BACK).last().is_some_and(|id| dom.nodes[id as usize].previous == NONE);
             let boxed = line != at
                 && around != root
                 && around != NONE
                 && matches!(dom.tag(around), "div" | "section" | "ul" | "li" | "figure")
-                && first(around) == Some(line)
+                && begins
                 && mass[around as usize].anchors == 0
                 && mass[around as usize].running() <= most;
             dropped[if boxed { around } else { line } as usize] = line != root;
@@ -296,12 +302,7 @@ fn drop_teasers(dom: &Dom, root: NodeId, mass: &[Mass], dropped: &mut [bool]) {
     for id in rows {
         dropped[id as usize] = true;
     }
-    if measure_below(dom, root, dropped) < ENOUGH {
+    if measure(dom, dropped)[root as usize].running() < ENOUGH {
         dropped.copy_from_slice(&before);
     }
-}
-
-/// Running text of what is left below `root`.
-fn measure_below(dom: &Dom, root: NodeId, dropped: &[bool]) -> f64 {
-    measure(dom, dropped)[root as usize].running()
 }

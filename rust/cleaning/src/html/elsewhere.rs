@@ -13,6 +13,9 @@ const MAX_LABEL: usize = 48;
 /// Text that is not in links of one teaser, in characters.
 const MAX_TEASER: u32 = 350;
 
+/// Nodes of an item that are looked at: a teaser is small, and no page may make the search long.
+const MAX_LOOKS: usize = 128;
+
 /// Teasers in a row.
 const MIN_TEASERS: usize = 3;
 
@@ -82,7 +85,7 @@ const LABELS: &[&str] = &[
     "à lire aussi",
 ];
 
-/// Whether the text of `id` is one label.
+/// Whether a text is one label and nothing else.
 pub fn is_label(text: &str) -> bool {
     let text = text.trim_matches(|c: char| !c.is_alphanumeric());
     if text.is_empty() || text.len() > MAX_LABEL {
@@ -92,7 +95,7 @@ pub fn is_label(text: &str) -> bool {
     LABELS.binary_search(&lower.as_str()).is_ok()
 }
 
-/// Calls `found` with each child of `parent` that is one of at least [`MIN_TEASERS`] teasers; `running` tells the text
+/// Returns the children of `parent` that are teasers, if there are at least [`MIN_TEASERS`]; `running` tells the text
 /// (characters) of an element that is not in links.
 pub fn teasers(dom: &Dom, parent: NodeId, running: impl Fn(NodeId) -> u32) -> Vec<NodeId> {
     let mut run: Vec<NodeId> = Vec::new();
@@ -101,7 +104,7 @@ pub fn teasers(dom: &Dom, parent: NodeId, running: impl Fn(NodeId) -> u32) -> Ve
         if !item || !has_linked_heading(dom, child) {
             continue;
         }
-        // Items of another kind begin another list; the longer one counts.
+        // All are of the first one's kind.
         let alike = run.first().is_none_or(|first| dom.tag(*first) == dom.tag(child));
         if alike {
             run.push(child);
@@ -122,16 +125,19 @@ fn has_linked_heading(dom: &Dom, id: NodeId) -> bool {
     };
     let within = |outer: NodeId, wanted: &dyn Fn(NodeId) -> bool| {
         let mut at = dom.following(outer, outer, false);
-        while at != NONE {
-            if wanted(at) {
-                return true;
+        for _ in 0..MAX_LOOKS {
+            if at == NONE || wanted(at) {
+                return at != NONE;
             }
             at = dom.following(at, outer, false);
         }
         false
     };
     let mut at = dom.following(id, id, false);
-    while at != NONE {
+    for _ in 0..MAX_LOOKS {
+        if at == NONE {
+            return false;
+        }
         if is_heading(at) {
             return within(at, &leads_away) || {
                 let mut above = dom.nodes[at as usize].parent;
