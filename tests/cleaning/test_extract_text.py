@@ -233,3 +233,80 @@ def test_documentation_pages_match_their_source(development_data: Path) -> None:
     assert lost == []
     assert sum(scores) / len(scores) > 0.9
     assert sum(score > 0.8 for score in scores) >= 0.95 * len(scores)
+
+
+_STORY = "".join(
+    f"<p>Paragraph {n} of the story says something new about bread, salt, water and ovens.</p>" for n in range(16)
+)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        '<div class="comments"><p>{}</p></div>'.format("I baked it too, and mine was flat and sour. " * 60),
+        '<div class="jp-relatedposts"><h3>Related</h3><p>Ten more ways with rye.</p></div>',
+        '<section class="x-gallery"><p>{}</p></section>'.format("Picture of a loaf, by somebody. " * 90),
+        "<div><h4>Recommended for you</h4><p>How to choose a knife.</p></div>",
+        "<p><b>Read more:</b></p>",
+        '<p class="byline">By A. Baker</p>',
+        '<span class="sr-only">Media caption</span>',
+        '<div class="cookie-banner"><p>We use cookies to make this site better for you.</p></div>',
+        '<ul class="share"><li>Post</li><li>Mail</li></ul>',
+        "".join(
+            f'<div class="card"><h3><a href="/{n}">Story {n}</a></h3><p>What it is about, in a line.</p></div>'
+            for n in range(4)
+        ),
+    ],
+    ids=["comments", "related", "gallery", "labelled", "label", "byline", "unseen", "cookies", "share", "teasers"],
+)
+def test_what_stands_beside_a_story_goes_and_the_story_stays(beside: str) -> None:
+    page = gristlm.extract_text(
+        f"<body><article><h1>Bread</h1>{_STORY}{beside}<p>The last word of the story.</p></article></body>"
+    )
+    assert page is not None
+    told = [line for line in page.text.split("\n\n") if line]
+    assert told == [
+        "Bread",
+        *(f"Paragraph {n} of the story says something new about bread, salt, water and ovens." for n in range(16)),
+        "The last word of the story.",
+    ]
+
+
+def test_a_page_of_nothing_but_comments_or_teasers_keeps_them() -> None:
+    thread = gristlm.extract_text(f'<body><div class="comments">{_STORY}</div></body>')
+    assert thread is not None
+    assert "Paragraph 15" in thread.text
+    front = gristlm.extract_text(
+        "<body><main>"
+        + "".join(f'<article><h2><a href="/{n}">Story {n}</a></h2><p>A line on it.</p></article>' for n in range(5))
+        + "</main></body>"
+    )
+    assert front is not None
+    assert "Story 4" in front.text
+
+
+def test_a_first_paragraph_beside_the_box_of_the_rest_is_part_of_the_text() -> None:
+    opening = "The opening stands alone, for an advert was put between it and what follows it."
+    page = gristlm.extract_text(f"<body><div class='text'><p>{opening}</p><div>{_STORY}</div></div></body>")
+    assert page is not None
+    assert page.text.startswith(opening)
+
+
+def test_a_page_that_is_utf_8_against_its_own_word_is_read_as_utf_8() -> None:
+    told = "谷歌在二零一四年收购的人工智能公司开发出一款能够用自己的记忆学习新知识的系统。" * 3
+    for wrong in ("gb2312", "iso-8859-1"):
+        page = gristlm.extract_text(f'<meta charset="{wrong}"><p>{told}</p>'.encode())
+        assert page is not None
+        assert page.text == told
+    right = gristlm.extract_text(f'<meta charset="gb2312"><p>{told}</p>'.encode("gb2312"))
+    assert right is not None
+    assert right.text == told
+
+
+def test_code_inside_what_looks_like_a_side_matter_is_kept_byte_for_byte() -> None:
+    code = "if x:\n\treturn  [a,\n   b]   # as it is"
+    page = gristlm.extract_text(
+        f'<body><main>{_STORY}<div class="widget meta"><pre><code>{code}</code></pre></div></main></body>'
+    )
+    assert page is not None
+    assert code in page.text

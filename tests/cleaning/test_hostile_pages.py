@@ -82,3 +82,18 @@ def test_any_tag_soup_is_read(html: str) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read(html: bytes) -> None:
     gristlm.extract_text(html)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<div>" + "<p>Related</p>" * 300_000,
+        "<div>" + "<p></p>" * 300_000 + "<p>Related</p>" * 300_000,
+        ("<div>" * 400 + "<a href='/x'>x</a>" * 20) * 20 + "</div>" * 8_000,
+        "<ul>" + ("<li>" + "<b></b>" * 1_000 + "<h2><a href='/'>x</a></h2>") * 300,
+    ],
+    ids=["labels", "labels after nothing", "deep boxes of links", "wide teasers"],
+)
+def test_pages_that_make_the_search_for_side_matter_long_end(page: str) -> None:
+    found = gristlm.extract_text(page)
+    assert found is None or len(found.text) <= len(page)

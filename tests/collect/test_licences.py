@@ -140,3 +140,18 @@ def test_the_licence_of_a_page(tmp_path, head, body, said):
     (tmp_path / "a.html").write_text(page)
     (document,), _ = read(tmp_path / "a.html")
     assert document.licence == said
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("(GPL-2.0-only OR BSD-2-Clause)", "GPL-2.0-only OR BSD-2-Clause"),
+        ("((mit))", "MIT"),
+        ("(MIT OR Apache-2.0) AND (BSD-3-Clause)", "(MIT OR Apache-2.0) AND (BSD-3-Clause)"),
+        ("()", "unknown"),
+        ("(MIT", "unknown"),
+        (")MIT(", "unknown"),
+    ],
+)
+def test_parentheses_around_all_of_an_expression_are_not_written(given: str, written: str) -> None:
+    assert licences.from_text(given) == written

@@ -90,8 +90,7 @@ def num_words(texts: pa.LargeStringArray) -> npt.NDArray[np.int64]:
     begins = starts[first]
     starts[1:] &= ~starts[:-1]
     starts[first] = begins
-    counts = np.zeros(len(texts), np.int64)
-    counts[offsets[:-1] < offsets[1:]] = np.add.reduceat(starts, first, dtype=np.int64) if len(first) else 0
+    counts = np.diff(np.searchsorted(np.flatnonzero(starts), offsets - offsets[0])).astype(np.int64)
     for row in np.flatnonzero(pc.match_substring_regex(texts, _OTHER_SPACES).to_numpy(zero_copy_only=False)):
         counts[row] = len(texts[int(row)].as_py().split())
     return counts

@@ -88,6 +88,9 @@ _CREATIVE_COMMONS = re.compile(
 _TOKEN = re.compile(r"\(|\)|[A-Za-z0-9.+:-]+")
 
 
+_MAX_WRAPS = 4  # each costs a pass over the expression
+
+
 def from_text(words: str | None) -> str:
     """Returns the SPDX expression that `words` (one, a licence's name, a Creative Commons link) says, or "unknown"."""
     if not words or len(words) > 500:
@@ -175,6 +178,9 @@ def _expression(words: str) -> str | None:
     tokens = _TOKEN.findall(words)
     if not tokens or "".join(tokens) != re.sub(r"\s+", "", words):
         return None
+    for _ in range(_MAX_WRAPS):
+        if _is_wrapped(tokens):
+            tokens = tokens[1:-1]
     out: list[str] = []
     depth, operand = 0, True  # operand: an identifier or "(" must follow
     for part in tokens:
@@ -204,3 +210,13 @@ def _expression(words: str) -> str | None:
     if operand or depth:
         return None
     return " ".join(out).replace("( ", "(").replace(" )", ")")
+
+
+def _is_wrapped(tokens: list[str]) -> bool:
+    """Returns whether one pair of parentheses is around all: `(A OR B)` is written `A OR B`, so that it is one name."""
+    depth = 0
+    for at, part in enumerate(tokens):
+        depth += (part == "(") - (part == ")")
+        if depth <= 0:
+            return at == len(tokens) - 1 and part == ")" and at > 1
+    return False

@@ -12,16 +12,18 @@ pub enum Verdict {
     Content,
     /// A word in `class` or `id`: believed unless much of the page's text, or any code, is inside.
     Suspect,
-    /// A word for readers' comments: believed unless much of the page's text is inside.
-    Comments,
+    /// A word for what others wrote, or for a way to other pages: believed unless the page says next to nothing else.
+    Elsewhere,
+    /// A word for a line about the text, as a byline: believed of a short one.
+    Line,
     /// A tag, role or attribute that says so.
     Boilerplate,
 }
 
 const TAGS: &[&str] = &[
     "audio", "button", "canvas", "datalist", "dialog", "embed", "fieldset", "footer", "form", "frame", "frameset",
-    "head", "iframe", "input", "link", "map", "menu", "meta", "nav", "noscript", "object", "option", "progress",
-    "script", "rp", "rt", "select", "style", "svg", "template", "textarea", "title", "video",
+    "head", "iframe", "input", "link", "map", "menu", "meta", "nav", "noscript", "object", "option", "progress", "rp",
+    "rt", "script", "select", "style", "svg", "template", "textarea", "title", "video",
 ];
 
 const ROLES: &[&str] = &[
@@ -43,26 +45,31 @@ const ROLES: &[&str] = &[
 /// Words that alone give an element away.
 const WORDS: &[&str] = &[
     "ad",
+    "addthis",
     "ads",
     "adsbygoogle",
     "advert",
     "advertisement",
-    "adverts",
     "advertising",
+    "adverts",
     "banner",
     "breadcrumb",
     "breadcrumbs",
-    "byline",
     "consent",
     "cookie",
     "cookies",
     "copybutton",
+    "cta",
+    "donate",
+    "donation",
     "dropdown",
     "editsection",
     "footer",
     "gdpr",
     "hatnote",
+    "lightbox",
     "masthead",
+    "mediaplayer",
     "menu",
     "modal",
     "nav",
@@ -72,19 +79,21 @@ const WORDS: &[&str] = &[
     "newsletter",
     "noprint",
     "onetrust",
-    "outbrain",
+    "optin",
     "pager",
     "pagination",
     "paywall",
+    "player",
     "popup",
     "printfooter",
     "promo",
-    "recommendations",
-    "recommended",
-    "related",
+    "rating",
+    "ratings",
     "share",
     "sharebar",
     "sharedaddy",
+    "sharethis",
+    "sharetools",
     "sharing",
     "sidebar",
     "signup",
@@ -94,25 +103,105 @@ const WORDS: &[&str] = &[
     "sponsored",
     "subscribe",
     "subscription",
-    "taboola",
     "tags",
+    "toast",
     "toc",
     "toolbar",
     "tooltip",
+    "upsell",
+    "videoplayer",
     "widget",
     "widgets",
 ];
 
-/// Words for what readers wrote.
-const COMMENT_WORDS: &[&str] = &["comment", "comments", "commentlist", "disqus", "respond"];
+/// Words for what readers wrote, and for lists of other texts and pictures.
+const ELSEWHERE_WORDS: &[&str] = &[
+    "carousel",
+    "comment",
+    "commentlist",
+    "comments",
+    "disqus",
+    "gallery",
+    "livefyre",
+    "morefrom",
+    "mostpopular",
+    "mostread",
+    "outbrain",
+    "popular",
+    "readnext",
+    "recommendation",
+    "recommendations",
+    "recommended",
+    "related",
+    "relatedarticles",
+    "relatedcontent",
+    "relatedlinks",
+    "relatedposts",
+    "relatedstories",
+    "respond",
+    "revcontent",
+    "slideshow",
+    "taboola",
+    "teaser",
+    "teasers",
+    "trending",
+    "upnext",
+    "zergnet",
+];
+
+/// Words for lines about the text: who wrote it, and when.
+const LINE_WORDS: &[&str] = &[
+    "author",
+    "authorbio",
+    "authors",
+    "bio",
+    "byline",
+    "counter",
+    "date",
+    "dateline",
+    "datetime",
+    "entrymeta",
+    "eyebrow",
+    "kicker",
+    "likes",
+    "meta",
+    "metadata",
+    "postmeta",
+    "pubdate",
+    "published",
+    "readtime",
+    "timestamp",
+    "views",
+];
+
+/// Words that make a cell of a table a column of the page.
+const COLUMN_WORDS: &[&str] = &["footer", "menu", "nav", "navbar", "navigation", "sidebar"];
+
+/// Whole names of classes for what is not seen.
+const UNSEEN: &[&str] = &[
+    "d-none",
+    "element-invisible",
+    "hidden",
+    "is-hidden",
+    "off-screen",
+    "offscreen",
+    "screen-reader-only",
+    "screen-reader-text",
+    "show-for-sr",
+    "sr-only",
+    "visually-hidden",
+    "visuallyhidden",
+];
 
 /// Small inline elements that are never text: the marks beside headings and above code.
 const INLINE_WORDS: &[&str] =
-    &["headerlink", "permalink", "anchorjs", "editsection", "copybutton", "linenos", "lineno", "noprint"];
+    &["anchorjs", "copybutton", "editsection", "headerlink", "lineno", "linenos", "noprint", "permalink"];
 
 /// Elements whose `class` and `id` are looked at for [`WORDS`].
-const BLOCKS: &[&str] =
-    &["details", "div", "dl", "figure", "header", "li", "ol", "p", "section", "table", "ul", "td", "span", "a", "sup"];
+const BLOCKS: &[&str] = &[
+    "a", "address", "details", "div", "dl", "figure", "h4", "h5", "h6", "header", "li", "ol", "p", "section", "span",
+    "sup", "table", "td", "time", "ul",
+];
 
 /// Calls `found` with each lower-case word of `value`: `"mw-editSection foo"` has `mw`, `edit`, `section`, `editsection`, `foo`.
 fn any_word(value: &str, found: impl Fn(&str) -> bool) -> bool {
@@ -141,8 +230,15 @@ fn any_word(value: &str, found: impl Fn(&str) -> bool) -> bool {
     })
 }
 
+/// Whether a sorted list has the word.
 fn listed(list: &[&str], word: &str) -> bool {
-    list.contains(&word)
+    list.binary_search(&word).is_ok()
+}
+
+/// Whether a class hides the element at every width of the window: `hidden`, but not `hidden md:block`.
+fn unseen(class: &str) -> bool {
+    class.split_ascii_whitespace().any(|name| listed(UNSEEN, name))
+        && !class.split_ascii_whitespace().any(|name| name.contains(':') || name.starts_with("d-") && name != "d-none")
 }
 
 /// Whether the element is never shown.
@@ -186,22 +282,29 @@ pub fn judge(dom: &Dom, id: NodeId) -> Verdict {
     if dom.attribute(id, "role").is_some_and(|role| listed(ROLES, role)) {
         return Verdict::Boilerplate;
     }
+    let class = dom.attribute(id, "class").unwrap_or_default();
+    if unseen(class) {
+        return Verdict::Suspect;
+    }
     if !listed(BLOCKS, tag) {
         return Verdict::Content;
     }
     if tag == "a" && is_permalink(dom, id) {
         return Verdict::Boilerplate;
     }
-    let inline = matches!(tag, "span" | "a" | "td" | "sup");
-    let class = dom.attribute(id, "class").unwrap_or_default();
     // Document generators make a section's id from its heading: a chapter on cookies is no cookie banner.
     let section = tag == "section" || any_word(class, |word| word == "section");
     let name = if section { "" } else { dom.attribute(id, "id").unwrap_or_default() };
     let has = |list: &[&str]| any_word(class, |word| listed(list, word)) || any_word(name, |word| listed(list, word));
-    match inline {
-        true if has(INLINE_WORDS) => Verdict::Boilerplate,
-        false if has(COMMENT_WORDS) => Verdict::Comments,
-        false if has(WORDS) => Verdict::Suspect,
+    match tag {
+        "a" | "span" | "sup" | "td" if has(INLINE_WORDS) => Verdict::Boilerplate,
+        "td" if has(COLUMN_WORDS) => Verdict::Suspect,
+        "a" | "sup" | "td" => Verdict::Content,
+        "span" | "time" if has(LINE_WORDS) => Verdict::Line,
+        "span" | "time" => Verdict::Content,
+        _ if has(ELSEWHERE_WORDS) => Verdict::Elsewhere,
+        _ if has(WORDS) => Verdict::Suspect,
+        _ if has(LINE_WORDS) => Verdict::Line,
         _ => Verdict::Content,
     }
 }
@@ -209,6 +312,19 @@ pub fn judge(dom: &Dom, id: NodeId) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_are_sorted() {
+        for list in [TAGS, ROLES, WORDS, ELSEWHERE_WORDS, LINE_WORDS, COLUMN_WORDS, UNSEEN, INLINE_WORDS, BLOCKS] {
+            assert!(list.is_sorted(), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_seen_at_some_width_is_seen() {
+        assert!(unseen("note sr-only") && unseen("hidden"));
+        assert!(!unseen("hidden md:block") && !unseen("d-none d-lg-flex") && !unseen("hidden-gems"));
+    }
 
     #[test]
     fn words_of_a_class_are_found_in_every_spelling() {

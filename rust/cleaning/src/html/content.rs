@@ -7,6 +7,7 @@
 
 use super::boilerplate::{self, Verdict};
 use super::dom::{DOCUMENT, Dom, NONE, NodeId};
+use super::elsewhere;
 
 /// A root that the page names must hold this share of the running text outside boilerplate.
 const MIN_NAMED_SHARE: f64 = 0.25;
@@ -16,6 +17,21 @@ const DESCENT_SHARE: f64 = 0.8;
 
 /// A suspect with more than this share of the page's running text is content after all.
 const SUSPECT_SHARE: f64 = 0.4;
+
+/// Running text (characters) of a page that says something without what leads elsewhere.
+const ENOUGH: f64 = 1_000.0;
+
+/// Running text (characters) of a paragraph that is no label.
+const MIN_PROSE: f64 = 60.0;
+
+/// Share of the root's running text that a box under a label may hold.
+const MAX_LABELLED_SHARE: f64 = 0.2;
+
+/// Empty siblings before a label that still begins its box.
+const MAX_BACK: usize = 16;
+
+/// Characters of a line about the text.
+const MAX_LINE: u32 = 250;
 
 /// A list, table or box goes when more than this share of its characters is in links.
 const MAX_LINK_SHARE: f64 = 0.66;
@@ -57,13 +73,26 @@ pub fn find(dom: &Dom) -> Option<Content> {
     // Suspects: measured with all of them in, then believed or not.
     let all = measure(dom, &dropped);
     let page = all[DOCUMENT as usize].running();
+    let believed = |id: usize, sign: Verdict| {
+        let small = all[id].running() <= SUSPECT_SHARE * page;
+        match sign {
+            Verdict::Content => false,
+            Verdict::Boilerplate => true,
+            Verdict::Suspect => small && all[id].anchors == 0,
+            Verdict::Elsewhere => small,
+            Verdict::Line => small && all[id].anchors == 0 && all[id].characters <= MAX_LINE,
+        }
+    };
     for (id, verdict) in verdicts.iter().enumerate() {
-        let believed = match verdict {
-            Verdict::Suspect => all[id].anchors == 0,
-            Verdict::Comments => true,
-            Verdict::Content | Verdict::Boilerplate => continue,
-        };
-        dropped[id] = believed && all[id].running() <= SUSPECT_SHARE * page;
+        dropped[id] = believed(id, *verdict);
+    }
+    // What leads elsewhere may be most of a page that still says enough itself.
+    let large = |id: usize| verdicts[id] == Verdict::Elsewhere && !dropped[id];
+    if (0..verdicts.len()).any(large) {
+        let without: Vec<bool> = (0..verdicts.len()).map(|id| dropped[id] || large(id)).collect();
+        if measure(dom, &without)[DOCUMENT as usize].running() >= ENOUGH {
+            dropped = without;
+        }
     }
     let mut mass = measure(dom, &dropped);
     if mass[DOCUMENT as usize].characters == 0 && page > 0.0 {
@@ -76,6 +105,8 @@ pub fn find(dom: &Dom) -> Option<Content> {
     }
     let root = named_root(dom, &dropped, &mass).unwrap_or_else(|| descend(dom, &dropped, &mass));
     drop_link_boxes(dom, root, &mass, &mut dropped);
+    drop_labelled(dom, root, &mass, &mut dropped);
+    drop_teasers(dom, root, &mass, &mut dropped);
     Some(Content { root, dropped })
 }
 
@@ -174,16 +205,27 @@ fn descend(dom: &Dom, dropped: &[bool], mass: &[Mass]) -> NodeId {
         match heavy {
             // A page that is one paragraph, list or table keeps it whole.
             Some(child)
-                if !matches!(
-                    dom.tag(child),
-                    "h1" | "h2" | "h3" | "p" | "pre" | "ul" | "ol" | "dl" | "table" | "blockquote" | "span"
-                ) =>
+                if !prose_beside(dom, dropped, mass, at, child)
+                    && !matches!(
+                        dom.tag(child),
+                        "h1" | "h2" | "h3" | "p" | "pre" | "ul" | "ol" | "dl" | "table" | "blockquote" | "span"
+                    ) =>
             {
                 at = child;
             }
             _ => return at,
         }
     }
+}
+
+/// Whether a paragraph stands beside `heavy`: then their parent is the text, not `heavy` alone.
+fn prose_beside(dom: &Dom, dropped: &[bool], mass: &[Mass], parent: NodeId, heavy: NodeId) -> bool {
+    dom.children(parent).any(|child| {
+        child != heavy
+            && !dropped[child as usize]
+            && dom.tag(child) == "p"
+            && mass[child as usize].running() >= MIN_PROSE
+    })
 }
 
 /// Drops lists, tables and boxes below `root` that are mostly links. A page that is mostly links keeps them if next to
@@ -207,5 +249,60 @@ fn drop_link_boxes(dom: &Dom, root: NodeId, mass: &[Mass], dropped: &mut [bool])
     }
     for at in boxes {
         dropped[at as usize] = true;
+    }
+}
+
+/// Drops lines that are labels of other pages, and small boxes that begin with one.
+fn drop_labelled(dom: &Dom, root: NodeId, mass: &[Mass], dropped: &mut [bool]) {
+    let most = MAX_LABELLED_SHARE * mass[root as usize].running();
+    let mut at = root;
+    while at != NONE {
+        let skip = dropped[at as usize];
+        if !skip && dom.text(at).is_some_and(elsewhere::is_label) {
+            // Up to the largest element that says no more than the label, then to the box that begins with it.
+            let own = mass[at as usize].characters;
+            let parent = |id: NodeId| dom.nodes[id as usize].parent;
+            let mut line = at;
+            while parent(line) != root && parent(line) != NONE && mass[parent(line) as usize].characters == own {
+                line = parent(line);
+            }
+            let around = parent(line);
+            // Few elements back, so that a page of labels costs no more than another.
+            let back = std::iter::successors(Some(line), |id| {
+                let previous = dom.nodes[*id as usize].previous;
+                (previous != NONE && mass[previous as usize].characters == 0).then_some(previous)
+            });
+            let begins = back.take(MAX_BACK).last().is_some_and(|id| dom.nodes[id as usize].previous == NONE);
+            let boxed = line != at
+                && around != root
+                && around != NONE
+                && matches!(dom.tag(around), "div" | "section" | "ul" | "li" | "figure")
+                && begins
+                && mass[around as usize].anchors == 0
+                && mass[around as usize].running() <= most;
+            dropped[if boxed { around } else { line } as usize] = line != root;
+        }
+        at = dom.following(at, root, dropped[at as usize]);
+    }
+}
+
+/// Drops rows of teasers, unless the page says little else.
+fn drop_teasers(dom: &Dom, root: NodeId, mass: &[Mass], dropped: &mut [bool]) {
+    let mut rows: Vec<NodeId> = Vec::new();
+    let mut at = root;
+    while at != NONE {
+        let skip = dropped[at as usize];
+        if !skip && matches!(dom.tag(at), "div" | "ul" | "ol" | "section" | "article" | "main" | "body") {
+            let found = elsewhere::teasers(dom, at, |id| mass[id as usize].characters - mass[id as usize].linked);
+            rows.extend(found.into_iter().filter(|id| !dropped[*id as usize] && mass[*id as usize].anchors == 0));
+        }
+        at = dom.following(at, root, skip);
+    }
+    let before = dropped.to_vec();
+    for id in rows {
+        dropped[id as usize] = true;
+    }
+    if measure(dom, dropped)[root as usize].running() < ENOUGH {
+        dropped.copy_from_slice(&before);
     }
 }

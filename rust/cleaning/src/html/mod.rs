@@ -4,6 +4,7 @@ mod blocks;
 mod boilerplate;
 mod content;
 mod dom;
+mod elsewhere;
 mod metadata;
 mod parse;
 mod render;

@@ -36,7 +36,7 @@ const CHARSET_BYTES: usize = 4096;
 pub fn decode(bytes: &[u8]) -> String {
     let labelled = encoding_rs::Encoding::for_bom(bytes).map(|(encoding, _)| encoding).or_else(|| declared(bytes));
     let encoding = match labelled {
-        Some(encoding) if encoding != encoding_rs::UTF_8 => encoding,
+        Some(encoding) if encoding != encoding_rs::UTF_8 && !is_utf8_all_the_same(bytes, encoding) => encoding,
         _ => {
             if let Ok(text) = std::str::from_utf8(bytes) {
                 return text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
@@ -51,6 +51,15 @@ pub fn decode(bytes: &[u8]) -> String {
         }
     };
     encoding.decode(bytes).0.into_owned()
+}
+
+/// Whether a page that names another encoding is UTF-8: texts that were converted and kept their old `<meta>`. Of
+/// letters in another encoding hardly any are UTF-8 by chance, and [`MIN_UTF8`] of them never.
+fn is_utf8_all_the_same(bytes: &[u8], encoding: &'static encoding_rs::Encoding) -> bool {
+    encoding.is_ascii_compatible()
+        && encoding_rs::Encoding::for_bom(bytes).is_none()
+        && std::str::from_utf8(bytes)
+            .is_ok_and(|text| text.chars().filter(|c| !c.is_ascii()).take(MIN_UTF8).count() == MIN_UTF8)
 }
 
 /// The encoding that the page names in `<meta charset=…>` or `<meta http-equiv=… content="…charset=…">`.
@@ -77,6 +86,9 @@ fn declared(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
     }
     None
 }
+
+/// Characters beyond ASCII that make a page UTF-8 against its word.
+const MIN_UTF8: usize = 16;
 
 /// Stands between tokenizer and tree builder and counts.
 struct Guard {

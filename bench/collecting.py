@@ -1,0 +1,134 @@
+"""What `collect` spends outside extraction: a WARC of real pages, JSON Lines under Zstandard, Parquet; MB per second.
+
+`python bench/collecting.py FOLDER`: a folder of `.html` files (any depth), of which a WARC is made; rows are made of
+the texts of those pages. One core: pin the process (`taskset -c 0`).
+
+* WARC: the time of the stage's two passes against that of `extract_text` alone over the same pages.
+* JSON Lines: rows into documents, against `json.loads` of each line alone. Parquet: against pyarrow alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import gristlm
+from gristlm.collect import CollectConfig, run
+from gristlm.collect.reader import Place, Reader
+from gristlm.collect.sources import from_config
+
+_MB = 1e6
+
+
+def pages_of(folder: Path, most: int) -> list[bytes]:
+    """Returns pages of the folder, in the order of their names, up to `most` bytes."""
+    pages, size = [], 0
+    for path in sorted(folder.rglob("*.html")):
+        page = path.read_bytes()
+        if size + len(page) > most:
+            break
+        pages.append(page)
+        size += len(page)
+    return pages
+
+
+def write_warc(pages: list[bytes], path: Path) -> None:
+    """Writes the pages as the responses of one WARC."""
+    with path.open("wb") as out:
+        for number, page in enumerate(pages):
+            http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + page
+            out.write(
+                f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:{number:032x}>\r\n"
+                f"WARC-Target-URI: https://pages.example.org/{number}.html\r\nWARC-Date: 2026-01-01T00:00:00Z\r\n"
+                f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n".encode()
+            )
+            out.write(http + b"\r\n\r\n")
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Returns seconds of wall clock and of CPU."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def collect(source: Path, out: Path) -> None:
+    """Runs the stage on one thread, without the steps that other benchmarks time."""
+    run(
+        CollectConfig(
+            sources=[str(source)], num_threads=1, rules=[], near_duplicate_threshold=None, heldout_fraction=0.0
+        ),
+        {},
+        out,
+    )
+
+
+def show(name: str, size: float, seconds: float, note: str) -> None:
+    """Prints one row."""
+    print(f"{name:44}{size / _MB:10.0f} MB{seconds:9.2f} s{size / _MB / seconds:9.0f} MB/s  {note}", flush=True)
+
+
+def rows_of(pages: list[bytes]) -> Iterator[dict[str, str]]:
+    """Yields a row of each page that has a text."""
+    for number, page in enumerate(pages):
+        found = gristlm.extract_text(page)
+        if found is not None:
+            yield {"text": found.text, "url": f"https://pages.example.org/{number}.html"}
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folder", type=Path, help="a folder with .html files")
+    parser.add_argument("--megabytes", type=int, default=137, help="of HTML in the WARC")
+    arguments = parser.parse_args()
+    pages = pages_of(arguments.folder, arguments.megabytes * 1_000_000)
+    size = sum(map(len, pages))
+    print(f"{len(pages):,} pages")
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        write_warc(pages, root / "pages.warc")
+        extracting, _ = timed(lambda: [gristlm.extract_text(page) for page in pages])
+        show("extract_text alone", size, extracting, f"{len(pages) / extracting:.0f} pages/s")
+        wall, cpu = timed(lambda: collect(root / "pages.warc", root / "warc"))
+        outside = 1 - extracting / wall
+        show("collect, WARC", size, wall, f"{outside:.1%} outside extraction; {cpu:.1f} s of CPU")
+
+        rows = list(rows_of(pages))
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        text = "\n".join(lines).encode()
+        with pa.CompressedOutputStream(str(root / "rows.jsonl.zst"), "zstd") as out:
+            out.write(text)
+        pq.write_table(pa.Table.from_pylist(rows), root / "rows.parquet", compression="zstd")
+        alone, _ = timed(lambda: [json.loads(line) for line in text.splitlines()])
+        show("json.loads alone", len(text), alone, "")
+        wall, cpu = timed(lambda: read(root / "rows.jsonl.zst"))
+        show("JSONL.zst, read into documents", len(text), wall, f"{cpu:.1f} s of CPU")
+        wall, cpu = timed(lambda: collect(root / "rows.jsonl.zst", root / "jsonl"))
+        show("JSONL.zst, collect", len(text), wall, f"{cpu:.1f} s of CPU")
+        alone, _ = timed(lambda: pq.read_table(root / "rows.parquet"))
+        show("pyarrow.parquet.read_table alone", len(text), alone, "")
+        wall, cpu = timed(lambda: read(root / "rows.parquet"))
+        show("Parquet, read into documents", len(text), wall, f"{cpu:.1f} s of CPU")
+        wall, cpu = timed(lambda: collect(root / "rows.parquet", root / "parquet"))
+        show("Parquet, collect", len(text), wall, f"{cpu:.1f} s of CPU")
+
+
+def read(path: Path) -> int:
+    """Reads a source to its end; returns its documents."""
+    config = CollectConfig(sources=[str(path)])
+    sources = from_config(config, path.parent / "none")
+    reader = Reader(sources, Place(), limit=None, num_threads=1, max_bytes=config.batch_bytes)
+    return sum(1 for _ in reader.items())
+
+
+if __name__ == "__main__":
+    main()
