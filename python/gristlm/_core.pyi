@@ -12,6 +12,7 @@ from typing_extensions import disjoint_base
 __all__ = [
     "PATTERNS",
     "ChatShape",
+    "Decoder",
     "RowLoader",
     "TextClassifier",
     "TokenStore",
@@ -238,6 +239,44 @@ def dedup_contamination(
     """Overlap, hits (document, start, end, evaluation text), too short."""
 
 def cut_spans(texts: _Texts, spans: npt.NDArray[np.int64], how: _How) -> list[str]: ...
+
+# --- generation ---
+
+_Layer: TypeAlias = tuple[
+    npt.NDArray[np.float32],
+    npt.NDArray[np.float32] | None,
+    npt.NDArray[np.float32],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.float32] | None,
+]
+
+@final
+class Decoder:
+    def __new__(
+        cls,
+        *,
+        num_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        norm_eps: float,
+        windows: Sequence[int | None],
+        layers: Sequence[_Layer],
+        norm: npt.NDArray[np.float32],
+        head: npt.NDArray[np.float32],
+        num_threads: int,
+    ) -> Self: ...
+    def step(
+        self,
+        x: npt.NDArray[np.float32],
+        cos: npt.NDArray[np.float32],
+        sin: npt.NDArray[np.float32],
+        lengths: Sequence[int],
+        keys: Sequence[npt.NDArray[np.float32]],
+        values: Sequence[npt.NDArray[np.float32]],
+    ) -> npt.NDArray[np.float32]: ...
 
 # --- packing ---
 

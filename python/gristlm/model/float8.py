@@ -1,4 +1,4 @@
-"""Matrix products in float8: inputs and weights as e4m3, gradients as e5m2 (Micikevicius et al., arXiv 2209.05433).
+"""Products in float8: inputs and weights as e4m3, gradients as e5m2 (Micikevicius et al. 2022, arXiv 2209.05433).
 
 Each tensor is scaled by its own largest value at each use, so nothing has to be remembered from step to step; sums are
 made in float32. Weights, optimizer and everything but the products inside blocks stay as they are.

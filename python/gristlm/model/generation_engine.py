@@ -280,22 +280,29 @@ class Engine:
         """Computes one more position of every row and samples the next token of those unfinished."""
         assert self._cache is not None, "running rows have a cache"
         device = self._model.device
-        lengths = torch.tensor(self._lengths, device=device)
         ids_R = torch.tensor([row.tokens[-1] for row in self._slots], device=device)
-        longest = max(self._lengths)
-        decode = Decode(self._cache, lengths, longest, ragged=min(self._lengths) != longest, windows=self._windows)
-        if self._model.smear_gate is None:
-            x_RD = self._network(ids_R[:, None], lengths[:, None], decode)[:, 0]
-        else:
-            before = [row.tokens[-2] if len(row.tokens) > 1 else row.prompt[-1] for row in self._slots]
-            before_R1 = torch.tensor(before, device=device)[:, None]
-            x_RD = self._model.run_blocks(ids_R[:, None], lengths[:, None], decode, before_ids=before_R1)[:, 0]
         live = [i for i, row in enumerate(self._slots) if not row.done]
+        if self._step is not None:
+            logits_RV = self._step.decode(ids_R, self._lengths, self._cache)
+        else:
+            logits_RV = self._logits(self._decoded(ids_R, self._cache))
         for i in live:
             self._lengths[i] += 1
         if len(live) < len(self._slots):
-            x_RD = x_RD[torch.tensor(live, device=device)]
-        return self._sample(self._logits(x_RD), [self._slots[i] for i in live])
+            logits_RV = logits_RV[torch.tensor(live, device=device)]
+        return self._sample(logits_RV, [self._slots[i] for i in live])
+
+    def _decoded(self, ids_R: Tensor, cache: Cache) -> Tensor:
+        """Returns the plain network's output of one more position of every row, [R, D]."""
+        device = self._model.device
+        lengths = torch.tensor(self._lengths, device=device)
+        longest = max(self._lengths)
+        decode = Decode(cache, lengths, longest, ragged=min(self._lengths) != longest, windows=self._windows)
+        before_R1 = None
+        if self._model.smear_gate is not None:
+            before = [row.tokens[-2] if len(row.tokens) > 1 else row.prompt[-1] for row in self._slots]
+            before_R1 = torch.tensor(before, device=device)[:, None]
+        return self._model.run_blocks(ids_R[:, None], lengths[:, None], decode, before_ids=before_R1)[:, 0]
 
     def _logits(self, x_RD: Tensor) -> Tensor:
         return self._model.logits(x_RD) if self._step is None else self._step.logits(x_RD)

@@ -1,13 +1,14 @@
 """Generation's forward pass on the CPU, in float32: the network of `transformer`, with less around its products.
 
-A step multiplies a few rows with every weight, so reading weights and calling operators is what it costs. Three things
-make it cheaper, and change results by rounding only:
+A step multiplies a few rows with every weight, so reading weights and calling operators is what it costs. Decoding is
+one call of `gristlm._core.Decoder`, whose sums do not depend on the other rows. Prompts are longer; for them three
+things make the network cheaper, and change results by rounding only:
 
 1. Weights are laid out once in the order in which oneDNN reads them, where that is exact to float32 (else they stay).
 2. Products with the same input are one product: queries, keys and values; gate and up.
 3. Nothing is kept for a gradient.
 
-The laid-out copy is a snapshot: who changes the model's weights must build another.
+The laid-out copies are snapshots: who changes the model's weights must build others.
 
 Shapes: R rows, D d_model, N query heads, K key/value heads, H head_dim, V vocab, F width of the feed-forward block.
 """
@@ -17,20 +18,26 @@ from __future__ import annotations
 import dataclasses
 import functools
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gristlm import _core
 from gristlm.model import rope
 from gristlm.model.attention import Attend
 from gristlm.model.block import Block
+from gristlm.model.cache import Cache
 from gristlm.model.config import ModelConfig
 from gristlm.model.feedforward import SwiGLU
 from gristlm.model.transformer import Model
 
 MAX_COPY_BYTES = 2**29
 """Weights in bytes above which no copy is made: then reading them from memory is what a step costs in any layout."""
-_TYPICAL_ROWS = 16
+_TYPICAL_ROWS = 256
+_Array = npt.NDArray[np.float32]
+_Arrays = tuple[_Array, _Array | None, _Array, _Array, _Array, _Array, _Array, _Array | None]
 
 
 class Product:
@@ -38,15 +45,16 @@ class Product:
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         weight = weight.detach()
-        self._bias = None if bias is None else bias.detach()
+        self.plain = weight
+        self.bias = None if bias is None else bias.detach()
         self._packed = _can_pack()
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _TYPICAL_ROWS) if self._packed else weight
 
     def __call__(self, x_RD: Tensor) -> Tensor:
         """Returns [R, out]."""
         if not self._packed:
-            return functional.linear(x_RD, self._weight, self._bias)
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x_RD, self._weight, self._bias, "none", [], "")
+            return functional.linear(x_RD, self._weight, self.bias)
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x_RD, self._weight, self.bias, "none", [], "")
         return out
 
 
@@ -75,6 +83,21 @@ class _Layer:
     before_mlp: Tensor
     qk_norm: Tensor | None
     """The weights of the query and key norms, one row per query and key head."""
+
+    def arrays(self) -> _Arrays:
+        """Returns the weights as `_core.Decoder` takes them."""
+        products = (self.qkv, self.out, self.gate_up, self.down)
+        qkv, out, gate_up, down = (product.plain.contiguous().numpy() for product in products)
+        return (
+            qkv,
+            None if self.qkv.bias is None else self.qkv.bias.numpy(),
+            out,
+            gate_up,
+            down,
+            self.before_attention.numpy(),
+            self.before_mlp.numpy(),
+            None if self.qk_norm is None else self.qk_norm.contiguous().numpy(),
+        )
 
     @staticmethod
     def of(block: Block, config: ModelConfig) -> _Layer:
@@ -110,6 +133,18 @@ class Step:
         self._layers = [_Layer.of(block, model.config) for block in model.layers if isinstance(block, Block)]
         self._norm_D = model.norm.weight.detach()
         self._head = Product(model.output_weight, None)
+        config = model.config
+        self._decoder = _core.Decoder(
+            num_heads=config.num_heads,
+            num_kv_heads=config.num_kv_heads,
+            head_dim=config.head_dim,
+            norm_eps=config.norm_eps,
+            windows=[config.window(layer) for layer in range(config.num_layers)],
+            layers=[layer.arrays() for layer in self._layers],
+            norm=self._norm_D.numpy(),
+            head=model.output_weight.detach().contiguous().numpy(),
+            num_threads=torch.get_num_threads(),
+        )
 
     @classmethod
     @torch.no_grad()
@@ -129,6 +164,19 @@ class Step:
     def logits(self, x_RD: Tensor) -> Tensor:
         """Returns [R, V] of the last layer's normalised output."""
         return self._head(x_RD)
+
+    def decode(self, ids_R: Tensor, lengths: list[int], cache: Cache) -> Tensor:
+        """Returns logits [R, V] of one more token in each of the first R rows of the cache, and stores it there.
+
+        Args:
+            ids_R: int64[R], the tokens.
+            lengths: positions already in each row.
+            cache: where they are.
+        """
+        cos, sin = (x.flatten(1).numpy() for x in rope.angles(self._config, torch.tensor(lengths)[:, None]))
+        x_RD = self._embedding_VD.index_select(0, ids_R).numpy()
+        keys, values = ([tensor.numpy() for tensor in tensors] for tensors in (cache.keys, cache.values))
+        return torch.from_numpy(self._decoder.step(x_RD, cos, sin, lengths, keys, values))
 
     def __call__(self, ids_BT: Tensor, positions_BT: Tensor, attend: Attend) -> Tensor:
         """Returns the last layer's normalised output, [B, T, D], as `Model.run_blocks`."""

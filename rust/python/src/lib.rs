@@ -4,6 +4,7 @@ mod bpe;
 mod cleaning;
 mod dedup;
 mod errors;
+mod generation;
 mod packing;
 mod texts;
 mod threads;
@@ -17,5 +18,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     bpe::register(module)?;
     cleaning::register(module)?;
     dedup::register(module)?;
+    generation::register(module)?;
     packing::register(module)
 }
