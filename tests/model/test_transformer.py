@@ -108,3 +108,44 @@ def test_fast_products_leave_torch_as_it_was() -> None:
     linear(torch.randn(64, 64), torch.randn(64, 64, requires_grad=True)).sum().backward()
     assert settings.fp32_precision == before
     assert _onednn_is_exact() in (True, False)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile looks at it itself
+def test_compiled_blocks_are_compiled_once() -> None:
+    """Whatever the documents, the layer and its window: a block that changes its mind each step ends uncompiled."""
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    shape = tiny_config(num_layers=10, sliding_window=8, window_from_layer=1)
+    plain, compiled = Model(shape, seed=0), Model(shape, seed=0)
+    counter = CompileCounterWithBackend("aot_eager")
+    for block in compiled.layers:
+        block.compile(backend=counter)
+    frames = []
+    for step in range(6):
+        generator = torch.Generator().manual_seed(step)
+        ids = random_ids(2, 32, seed=step)
+        cuts = torch.randperm(31, generator=generator)[: 2 + step] + 1
+        bounds = torch.cat([torch.zeros(1, dtype=torch.int64), cuts.sort().values, torch.tensor([32, 64])]).int()
+        losses = [model.loss(ids, ids.roll(-1, 1), cu_seqlens=bounds)[0] for model in (plain, compiled)]
+        for loss in losses:
+            torch.autograd.backward(loss)
+        torch.testing.assert_close(losses[1], losses[0])
+        frames.append(counter.frame_count)
+    assert frames[0] < shape.num_layers, "not once for each layer"
+    assert frames == [frames[0]] * 6
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(compiled.get_parameter(name).grad, parameter.grad, msg=name)
+
+
+def test_recomputed_activations_give_the_same_gradients() -> None:
+    models = [tiny_model(), tiny_model()]
+    models[1].recompute = True
+    ids, kept = random_ids(2, 32, seed=0), list[list[int]]()
+    for model in models:
+        kept.append([])
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: kept[-1].append(x.nbytes) or x, lambda x: x):
+            loss = model.loss(ids, ids.roll(-1, 1), cu_seqlens=torch.tensor([0, 20, 32, 64], dtype=torch.int32))[0]
+        torch.autograd.backward(loss)
+    assert sum(kept[1]) < sum(kept[0]) / 2, "fewer bytes wait for the backward pass"
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(one.grad, other.grad)

@@ -110,6 +110,22 @@ def test_micro_batches_do_not_change_the_result(uncut: Path, inputs: dict[str, P
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+def test_recomputing_changes_no_bit(uncut: Path, inputs: dict[str, Path], tmp_path: Path) -> None:
+    run(config(recompute=True), inputs, tmp_path)
+    assert_same_end(tmp_path, uncut)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile looks at it itself
+def test_compiled_blocks_train_alike(
+    uncut: Path, inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled(self, backend="aot_eager"))  # no C++ compiler
+    run(config(compile=True, recompute=True), inputs, tmp_path)
+    losses = [[float(str(line["loss"])) for line in MetricsLog(path).read()] for path in (uncut, tmp_path)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def test_divergence_names_the_step_and_its_documents(
     inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

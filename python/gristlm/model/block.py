@@ -51,9 +51,18 @@ class Attention(nn.Module):
         if self.qk_norm:
             q_BTNH, k_BTKH = self.q_norm(q_BTNH), self.k_norm(k_BTKH)
         v_BTKH = v_BTD.unflatten(-1, (-1, self.head_dim))
-        mixed_BTNH = attend(layer, rope.rotate(q_BTNH, *angles), rope.rotate(k_BTKH, *angles), v_BTKH)
+        mixed_BTNH = _attended(attend, layer, rope.rotate(q_BTNH, *angles), rope.rotate(k_BTKH, *angles), v_BTKH)
         out: Tensor = self.o_proj(mixed_BTNH.flatten(2))
         return out
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _attended(attend: attention.Attend, layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor) -> Tensor:
+    """Returns what `attend` does, kept out of compiled blocks.
+
+    Documents of other lengths, or another layer's window, would have a block compiled anew until torch gives up.
+    """
+    return attend(layer, q_BTNH, k_BTKH, v_BTKH)
 
 
 class Block(nn.Module):
