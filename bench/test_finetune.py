@@ -249,13 +249,16 @@ def test_reward_model(benchmark, base, development_data, tmp_path):
         chosen = [line for line in file if 400 < len(line) < 2200][:PAIRS]
     rows = tmp_path / "pairs.jsonl"
     rows.write_text("".join(chosen))
-    examples = [example for example in finetune.read(rows, strict=False).examples]
+    examples = finetune.read(rows, strict=False).examples
     finetune.write(tmp_path / "preference.jsonl", examples, format="preference")
     pairs = read_pairs(tmp_path / "preference.jsonl")
+    base = noisy_copy(base, tmp_path / "noisy")  # at the start an answer's reward is its last token's
     mine = RewardModel.from_checkpoint(base)
     encoded, dropped = reward_training._encoded(mine, pairs, LENGTH)
     data = datasets.Dataset.from_list([{"chosen_ids": list(a), "rejected_ids": list(b)} for a, b, _ in encoded])
-    config = RewardConfig(epochs=1, global_batch_size=4, learning_rate=1e-5, num_threads=1, checkpoint_every=10_000)
+    config = RewardConfig(
+        epochs=1, global_batch_size=4, learning_rate=1e-5, num_threads=1, checkpoint_every=10_000, center_coef=0.0
+    )
 
     def judge():
         return transformers.AutoModelForSequenceClassification.from_pretrained(

@@ -19,11 +19,12 @@ LEFT_OUT = {
     "change_case:english_lowercase",
 }
 PIECES = (
-    "The answer is here.", "no commas at all", "one, two, three", "\n", "\n\n", "\n\n\n", "***", "\n***\n", "* a point",
-    "\n* one\n* two", "\n- dash", "*marked words*", "**bold** text", "****", "<<A title>>", "<< >>", "[name]", "[a] [b]",
-    "[]", "P.S. more", "P.P.S more", "p. s. less", "******", "\n******\n", '"', '"quoted"', '{"a": 1}', "```json\n[1]\n```",
-    "```", "Section 1", "SECTION 2", "Section 3\ntext", "My answer is yes.", "My answer is no.", "My answer is maybe.",
-    "Is there anything else I can help with?", "word " * 40, "e e e", "?", "!", "Paragraph 2", "first word", "\t", " ",
+    "The answer is here.", "no commas at all", "one, two, three", "\n", "\n\n", "\n\n\n", "***", "\n***\n",
+    "* a point", "\n* one\n* two", "\n- dash", "*marked words*", "**bold** text", "****", "<<A title>>", "<< >>",
+    "[name]",
+    "[a] [b]", "[]", "P.S. more", "P.P.S more", "p. s. less", "******", "\n******\n", '"', '"quoted"', '{"a": 1}',
+    "```json\n[1]\n```", "```", "Section 1", "SECTION 2", "Section 3\ntext", "My answer is yes.", "My answer is no.",
+    "My answer is maybe.", "Is there anything else I can help with?", "word " * 40, "e e e", "?", "!", " ",
 )  # fmt: skip
 
 
@@ -53,6 +54,11 @@ def answers(random, row, arguments):
     for _ in range(12):
         pieces = [random.choice([*PIECES, *own, row["prompt"]]) for _ in range(random.randrange(12))]
         text = random.choice(("", " ", "\n")).join(pieces)
+        first = arguments.get("first_word")
+        if first is not None:  # so many paragraphs, of which the asked one begins with that word now and then
+            parts = ["Some text."] * random.choice((arguments["num_paragraphs"], 3))
+            parts[random.choice((arguments["nth_paragraph"] - 1, 0)) % len(parts)] = f"{first} {text}"
+            text = random.choice(("\n\n", "\n\n\n")).join(parts)
         yield random.choice((text, text.lower(), text.upper(), f'"{text}"', f"{row['prompt']}\n{text}", text.strip()))
 
 
