@@ -108,9 +108,12 @@ class Model(nn.Module):
         """
         if input_ids.ndim != 2:
             raise InputError(f"input_ids has shape {tuple(input_ids.shape)}; needed: [batch, length]")
-        if input_ids.shape[1] > self.config.max_seq_len:
-            longest = self.config.max_seq_len
-            raise InputError(f"a row of {input_ids.shape[1]} tokens is longer than the model's max_seq_len {longest}")
+        longest = input_ids.shape[1]
+        if longest > self.config.max_seq_len and cu_seqlens is not None:
+            longest = int(cu_seqlens.diff().max())
+        if longest > self.config.max_seq_len:
+            limit = self.config.max_seq_len
+            raise InputError(f"a sequence of {longest} tokens is longer than the model's max_seq_len {limit}")
         windows = tuple(self.config.window(layer) for layer in range(self.config.num_layers))
         attend: attention.Attend = attention.Causal(windows)
         if cu_seqlens is not None:

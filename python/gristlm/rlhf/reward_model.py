@@ -3,7 +3,8 @@
 On disk it is a checkpoint directory (transformers loads its network) with `value_head.safetensors` beside it. An
 ensemble has `ensemble.json` and its further members in `member-2/`, `member-3/`, …
 
-Shapes: N conversations, T tokens, D model width. Padding is on the right, where causal attention never sees it.
+Shapes: N conversations, S tokens of all of them end to end, T tokens of a padded row, D model width. Padding is on the
+right, where causal attention never sees it.
 """
 
 from __future__ import annotations
@@ -118,10 +119,15 @@ class RewardModel(nn.Module):
         if self._members:
             write_json(path / ENSEMBLE, {"members": len(self.members), "pessimism": self.pessimism})
 
-    def forward(self, input_ids_NT: torch.Tensor, lengths_N: torch.Tensor) -> torch.Tensor:
-        """Returns the rewards, float32 [N], read at the last of `lengths_N` tokens of each row."""
-        hidden_NTD = self.trunk.hidden_states(input_ids_NT)
-        last_ND = hidden_NTD[torch.arange(len(lengths_N), device=hidden_NTD.device), lengths_N - 1]
+    def forward(self, input_ids_S: torch.Tensor, cu_seqlens: torch.Tensor) -> torch.Tensor:
+        """Returns the rewards, float32 [N], read at the last token of each conversation.
+
+        Args:
+            input_ids_S: int64[S], the conversations end to end.
+            cu_seqlens: int32[N + 1], from 0 to S: where each begins and ends.
+        """
+        hidden_SD = self.trunk.hidden_states(input_ids_S[None], cu_seqlens=cu_seqlens)[0]
+        last_ND = hidden_SD.index_select(0, cu_seqlens[1:].long() - 1)
         rewards_N: torch.Tensor = self.value_head(last_ND).squeeze(-1).float()
         return rewards_N
 
@@ -136,12 +142,10 @@ class RewardModel(nn.Module):
 
     def reward(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
         """Returns the rewards of encoded conversations, float32 [N], with gradient."""
-        lengths = [len(ids) for ids in sequences]
-        padded = np.zeros((len(sequences), max(lengths)), dtype=np.int64)
-        for row, ids in zip(padded, sequences, strict=True):
-            row[: len(ids)] = ids
+        bounds = np.cumsum([0, *map(len, sequences)], dtype=np.int32)
+        together = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences])
         device = self.value_head.weight.device
-        rewards: torch.Tensor = self(torch.from_numpy(padded).to(device), torch.tensor(lengths, device=device))
+        rewards: torch.Tensor = self(torch.from_numpy(together).to(device), torch.from_numpy(bounds).to(device))
         return rewards
 
     @torch.no_grad()
