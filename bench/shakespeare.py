@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from pretraining import characters
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gristlm.cli.recipe import load
+from gristlm.cli.recipe import Recipe
 from gristlm.model import Model, ModelConfig
+from gristlm.runs.recipe import load, locate
 from gristlm.training import optimizer
 from gristlm.training.schedule import learning_rate
+from pretraining import characters
 
 LAYERS, HEADS, WIDTH, LENGTH, ROWS = 4, 4, 128, 64, 12
 PEAK, LAST, WARMUP = 3e-3, 3e-4, 50
@@ -51,9 +52,7 @@ class Reference(nn.Module):
         self.tokens, self.places = nn.Embedding(vocab_size, WIDTH), nn.Embedding(LENGTH, WIDTH)
         self.norms = nn.ModuleList(nn.LayerNorm(WIDTH, bias=False) for _ in range(2 * LAYERS + 1))
         sizes = ((WIDTH, 3 * WIDTH), (WIDTH, WIDTH), (WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH))
-        self.layers = nn.ModuleList(
-            nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in sizes) for _ in range(LAYERS)
-        )
+        self.layers = nn.ModuleList(nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in sizes) for _ in range(LAYERS))
         for parameter in self.parameters():
             if parameter.ndim == 2:
                 nn.init.normal_(parameter, std=0.02)
@@ -94,7 +93,7 @@ class Ours:
     """The recipe's model, optimizer and schedule."""
 
     def __init__(self, vocab_size: int) -> None:
-        recipe = load("shakespeare")
+        recipe = load(locate("shakespeare"), Recipe, {})
         self._config = recipe.pretrain
         shape = {**recipe.model.model_dump(exclude_unset=True), "vocab_size": vocab_size}
         self.model = Model(ModelConfig.model_validate(shape), seed=0)

@@ -29,6 +29,7 @@ COMMON = {
 RUNS = {  # 7 conversations for 2 processes; the last micro-batch of one stands alone, so the other repeats one
     "sft": COMMON | {"method": "sft", "learning_rate": 1e-2, "micro_batch_size": 3, "neftune_alpha": 5.0},
     "dpo": COMMON | {"method": "dpo", "learning_rate": 1e-3},
+    "kto": COMMON | {"method": "kto", "learning_rate": 1e-3, "micro_batch_size": 2, "max_steps": 3},
     "memory": COMMON | {"method": "ipo", "learning_rate": 1e-3, "cache_reference": False, "max_steps": 3},
     "lora": COMMON | {"method": "dpo", "lora_rank": 2, "learning_rate": 1e-2, "num_samples": 2, "max_sample_tokens": 4},
 }

@@ -154,6 +154,18 @@ def test_every_preference_method_learns_to_prefer(checkpoint, data, tmp_path, me
     assert ("kl" in last) == (method not in REFERENCE_FREE)
 
 
+@pytest.mark.parametrize("method", ["kto", "dpo"])
+def test_micro_batches_change_no_preference_loss(checkpoint, data, tmp_path, method):
+    runs = []
+    for name, options in {"whole": {}, "small": {"micro_batch_size": 3}, "padded": {"packing": False}}.items():
+        settings = DPO | {"method": method, "max_steps": 4, "learning_rate": 2e-3} | options
+        finetune.run(FinetuneConfig(**settings), inputs(checkpoint, data, "pairs"), tmp_path / name)
+        runs.append([(line["loss"], line["grad_norm"]) for line in metrics(tmp_path / name)[1:]])
+    for other in runs[1:]:
+        for one, two in zip(runs[0], other, strict=True):
+            assert one == pytest.approx(two, rel=1e-4)
+
+
 def test_kto_learns_from_labelled_answers(checkpoint, data, tmp_path):
     counts = finetune.run(
         FinetuneConfig(**DPO | {"method": "kto", "learning_rate": 2e-3}),

@@ -28,7 +28,8 @@ class FinetuneConfig(StageConfig):
     global_batch_size: int = Field(default=32, ge=1)
     """Conversations (pairs, for preferences) per step, packed or not; at most the whole data."""
     micro_batch_size: int | None = Field(default=None, ge=1)
-    """Conversations (or pairs) computed at once; none fills `micro_batch_tokens`. Only kto's result depends on it."""
+    """Conversations (or pairs) computed at once; none fills `micro_batch_tokens`. It changes the result by rounding
+    only."""
     micro_batch_tokens: int = Field(default=4096, ge=1)
     """Tokens computed at once where micro_batch_size is not set."""
     max_seq_len: int | None = Field(default=None, ge=2)

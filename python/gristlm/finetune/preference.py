@@ -109,33 +109,46 @@ def train(
     model.train()
     # a shared prompt runs the blocks themselves, which sharded weights do not allow
     shared = config.packing and config.method != "kto" and can_share(model) and not sharded
+
+    def computed(units: NDArray[np.int64]) -> tuple[Tensor, Tensor | None, NDArray[np.int64]]:
+        """Returns the log-probabilities of some units' answers, the reference's, and the answers."""
+        answers = units.T.ravel()  # all chosen, then all rejected
+        batch: Batch | PairBatch
+        if shared:
+            batch = lay_out_pairs(data.prepared, units, device=model.device)
+        else:
+            batch = lay_out(
+                data.prepared, answers, packing=config.packing, max_seq_len=max_seq_len, device=model.device
+            )
+        logprobs = _sums(model, batch)
+        ref = None
+        if frozen is not None:
+            with torch.no_grad():
+                ref = _sums(frozen, batch)
+        elif reference is not None:
+            ref = torch.from_numpy(reference[answers]).to(model.device)
+        return logprobs, ref, answers
+
     with progress.bar(config.method, total_steps) as bar:
         for step in range(first, total_steps + 1):
             started = time.perf_counter()
             units = step_indices(step - 1, seed=config.seed, count=len(data.units), batch_size=batch_size)
             sizes = data.unit_sizes[units]
             sums: dict[str, float] = {}
-            for group, weight in split_over(
-                sizes, ranks, most=config.micro_batch_size, tokens=config.micro_batch_tokens, packing=config.packing
-            ):
-                answers = data.units[units[group]].T.ravel()  # all chosen, then all rejected
-                batch: Batch | PairBatch
-                if shared:
-                    batch = lay_out_pairs(data.prepared, data.units[units[group]], device=model.device)
-                else:
-                    batch = lay_out(
-                        data.prepared, answers, packing=config.packing, max_seq_len=max_seq_len, device=model.device
-                    )
-                logprobs = _sums(model, batch)
-                ref = None
-                if frozen is not None:
-                    with torch.no_grad():
-                        ref = _sums(frozen, batch)
-                elif reference is not None:
-                    ref = torch.from_numpy(reference[answers]).to(model.device)
+            groups = [
+                (data.units[units[group]], weight * len(group) / len(units))
+                for group, weight in split_over(
+                    sizes, ranks, most=config.micro_batch_size, tokens=config.micro_batch_tokens, packing=config.packing
+                )
+            ]
+            kl = 0.0
+            if config.method == "kto":  # of the whole step, so that micro-batches and processes change nothing
+                with torch.no_grad():
+                    (kl,) = ranks.sum(sum(share * _mean_ratio(*computed(members)[:2]) for members, share in groups))
+            for members, share in groups:
+                logprobs, ref, answers = computed(members)
                 good = torch.from_numpy(data.good[answers]).to(model.device)
-                share = weight * len(group) / len(units)
-                part = _loss(config, logprobs, ref, lengths[torch.from_numpy(answers)], good)
+                part = _loss(config, logprobs, ref, lengths[torch.from_numpy(answers)], good, kl)
                 torch.autograd.backward(part * (share * ranks.world_size))  # they are averaged over the ranks
                 of_part = {"loss": float(part.detach())}
                 of_part |= _figures(config, logprobs.detach(), ref, lengths[torch.from_numpy(answers)], good)
@@ -192,8 +205,15 @@ def _sums(model: Model, batch: Batch | PairBatch) -> Tensor:
         return batch.sums(model.token_logprobs(batch.input_ids, batch.labels, cu_seqlens=batch.cu_seqlens))
 
 
-def _loss(config: FinetuneConfig, logprobs: Tensor, ref: Tensor | None, lengths: Tensor, good: Tensor) -> Tensor:
-    """Returns the mean loss over the units of a micro-batch; `ref` is None where the method has no reference."""
+def _mean_ratio(logprobs: Tensor, ref: Tensor | None) -> float:
+    """Returns the mean of log π - log π_ref."""
+    return float((logprobs if ref is None else logprobs - ref).mean())
+
+
+def _loss(
+    config: FinetuneConfig, logprobs: Tensor, ref: Tensor | None, lengths: Tensor, good: Tensor, kl: float = 0.0
+) -> Tensor:
+    """Returns the mean loss over some units; `ref` is None where the method has no reference, `kl` is kto's."""
     chosen, rejected = logprobs[good], logprobs[~good]
     ref_chosen, ref_rejected = (None, None) if ref is None else (ref[good], ref[~good])
     normalised = config.length_normalised or config.method in PER_TOKEN
@@ -201,9 +221,8 @@ def _loss(config: FinetuneConfig, logprobs: Tensor, ref: Tensor | None, lengths:
     smoothing = {"robust": 0.1}.get(config.method, 0.0) if config.label_smoothing is None else config.label_smoothing
     match config.method:
         case "kto":
-            ratios = logprobs.detach() if ref is None else logprobs.detach() - ref
             return losses.kto(
-                chosen, rejected, ref_chosen, ref_rejected, beta=config.beta, kl=ratios.mean(),
+                chosen, rejected, ref_chosen, ref_rejected, beta=config.beta, kl=kl,
                 desirable_weight=config.desirable_weight, undesirable_weight=config.undesirable_weight,
             )  # fmt: skip
         case "simpo":
@@ -287,7 +306,7 @@ def _measure(
     lengths, good = torch.from_numpy(heldout.lengths)[answers], torch.from_numpy(heldout.good)[answers]
     figures = _figures(config, logprobs[answers], ref, lengths, good)
     low, high = _wilson(figures["accuracy"], len(heldout.units))
-    loss = _loss(config, logprobs[answers], ref, lengths, good).item()
+    loss = _loss(config, logprobs[answers], ref, lengths, good, _mean_ratio(logprobs[answers], ref)).item()
     return {
         "heldout_loss": loss,
         **{f"heldout_{name}": value for name, value in figures.items()},
