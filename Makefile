@@ -61,7 +61,7 @@ bench: setup ## us and the installed peers, side by side in one process
 bench-tokenizer: setup ## the tokenizer's table, written to bench/README.md
 	$(BIN)/python -m pip install --quiet --group bench
 	mkdir -p target
-	{ printf '# The tokenizer beside its peers\n\nWritten by `make bench-tokenizer`: one thread, equal results asserted before anything is timed, the best of interleaved rounds.\n\n```text\n' && \
+	{ printf '# The tokenizer beside its peers\n\nWritten by `make bench-tokenizer`: one thread, equal results asserted before anything is timed, the best of interleaved rounds.\nFine-tuning beside TRL: [finetune.md](finetune.md).\n\n```text\n' && \
 	  $(BIN)/gristlm bench tokenizer && printf '```\n'; } > target/bench.md
 	mv target/bench.md bench/README.md
 	cat bench/README.md

@@ -153,7 +153,9 @@ def main() -> None:
     torch.set_num_threads(1)
     ids = characters(given.text)
     contenders: tuple[tuple[str, Callable[[int], Learner], float], ...] = (
-        ("reference", Reference, given.seconds), ("ours", Ours, given.seconds), ("ours, a quarter", Ours, given.seconds / 4)
+        ("reference", Reference, given.seconds),
+        ("ours", Ours, given.seconds),
+        ("ours, a quarter", Ours, given.seconds / 4),
     )  # fmt: skip
     for name, make, seconds in contenders:
         steps, step, loss = race(make, ids, seconds)

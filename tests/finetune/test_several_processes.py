@@ -26,8 +26,9 @@ COMMON = {
     "keep_last": 9,
     "num_samples": 0,
 }
+SAMPLED = {"num_samples": 2, "max_sample_tokens": 4}
 RUNS = {  # 7 conversations for 2 processes; the last micro-batch of one stands alone, so the other repeats one
-    "sft": COMMON | {"method": "sft", "learning_rate": 1e-2, "micro_batch_size": 3, "neftune_alpha": 5.0},
+    "sft": COMMON | {"method": "sft", "learning_rate": 1e-2, "micro_batch_size": 3, "neftune_alpha": 5.0} | SAMPLED,
     "dpo": COMMON | {"method": "dpo", "learning_rate": 1e-3},
     "kto": COMMON | {"method": "kto", "learning_rate": 1e-3, "micro_batch_size": 2, "max_steps": 3},
     "memory": COMMON | {"method": "ipo", "learning_rate": 1e-3, "cache_reference": False, "max_steps": 3},

@@ -47,9 +47,17 @@ class Samples:
                 self._prompts.append(prompt)
                 self._ids.append(ids)
 
+    def __len__(self) -> int:
+        """Returns how many prompts are answered."""
+        return len(self._ids)
+
     @torch.no_grad()
-    def __call__(self, step: int) -> dict[str, float | None]:
+    def __call__(self, step: int, model: Model | None = None) -> dict[str, float | None]:
         """Writes this step's answers, after those of earlier steps; what a cut-off call wrote of later ones goes.
+
+        Args:
+            step: steps done.
+            model: who answers, where the weights of the tuned model are spread over processes.
 
         Returns:
             `answer_tokens`, the mean length of an answer without its end of turn, and `answers_ended`, the share of
@@ -57,7 +65,7 @@ class Samples:
         """
         if not self._ids:
             return {}
-        said = self._say(n=1, temperature=0.0, seed=0)
+        said = self._say(model or self._model, n=1, temperature=0.0, seed=0)
         kept = self._file.read_text(encoding="utf-8").splitlines() if self._file.is_file() else []
         lines = [line for line in kept if json.loads(line)["step"] < step]
         lengths, ended = [], 0
@@ -76,18 +84,18 @@ class Samples:
         """Returns `n` answers to each prompt, drawn as the model gives them: the prompt's ids and the answer's."""
         if not self._ids:
             return []
-        said = self._say(n=n, temperature=1.0, seed=seed)
+        said = self._say(self._model, n=n, temperature=1.0, seed=seed)
         return [(ids, list(one.tokens)) for ids, group in zip(self._ids, said, strict=True) for one in group]
 
-    def _say(self, *, n: int, temperature: float, seed: int) -> list[list[Completion]]:
-        training = self._model.training
-        self._model.eval()
-        room = self._model.config.max_seq_len - max(map(len, self._ids))
-        with contextlib.nullcontext(self._model) if self._lora is None else self._lora.merged() as model:
+    def _say(self, plain: Model, *, n: int, temperature: float, seed: int) -> list[list[Completion]]:
+        training = plain.training
+        plain.eval()
+        room = plain.config.max_seq_len - max(map(len, self._ids))
+        with contextlib.nullcontext(plain) if self._lora is None else self._lora.merged() as model:
             said = model.generate(
                 self._ids, n=n, max_new_tokens=max(1, min(self._limit, room)), temperature=temperature, seed=seed
             )
-        self._model.train(training)
+        plain.train(training)
         return said
 
 

@@ -119,7 +119,10 @@ def _tune(config: FinetuneConfig, inputs: Mapping[str, Path], output_dir: Path, 
 
     def watch(step: int) -> Figures:
         found: Figures = {**questions.measure(model)}
-        if ranks.world_size == 1 or (lora is not None and ranks.first):  # sharded weights cannot generate
+        if ranks.world_size > 1 and lora is None:
+            if samples and (alone := distributed.plain(model, ranks)) is not None:
+                found |= samples(step, alone)
+        elif ranks.first:
             said = samples(step)
             if config.method != "sft" and said:
                 said |= (

@@ -14,7 +14,8 @@ from gristlm.errors import ConfigError
 from gristlm.model import Model
 from gristlm.pretrain.config import PretrainConfig
 from gristlm.tokenize import TokenDataset, Tokenizer
-from gristlm.training.distributed import Ranks, whole
+from gristlm.training import distributed
+from gristlm.training.distributed import Ranks
 from gristlm.training.metrics import MetricsLog
 
 FILE = "samples.jsonl"
@@ -78,7 +79,7 @@ class Samples:
     @torch.no_grad()
     def write(self, step: int, model: Model) -> None:
         """Writes the lines of `step`; every rank must call it."""
-        plain = _plain(model, self._ranks)
+        plain = distributed.plain(model, self._ranks)
         if plain is None:
             return
         said = plain.generate(
@@ -96,20 +97,3 @@ class Samples:
                 text=self._tokenizer.decode(tokens),
                 finish_reason=completion.finish_reason,
             )
-
-
-def _plain(model: Model, ranks: Ranks) -> Model | None:
-    """Returns the model with all its weights on the first rank, None on the others, which only give their parts."""
-    if ranks.world_size == 1:
-        return model
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        full = whole(tensor)
-        if ranks.first:
-            tensors[name] = full
-    if not ranks.first:
-        return None
-    with torch.device("meta"):
-        plain = Model(model.config)
-    plain.load_state_dict(tensors, assign=True)
-    return plain

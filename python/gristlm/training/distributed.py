@@ -186,6 +186,24 @@ def whole(tensor: Tensor) -> Tensor:
     return full
 
 
+def plain(model: Model, ranks: Ranks) -> Model | None:
+    """Returns the model with all its weights on the first rank, None on the others, which only give their parts."""
+    if ranks.world_size == 1:
+        return model
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        full = whole(tensor)
+        if ranks.first:
+            tensors[name] = full
+    if not ranks.first:
+        return None
+    with torch.device("meta"):
+        alone = Model(model.config)
+    alone.load_state_dict(tensors, assign=True)
+    alone.tokenizer_dir = model.tokenizer_dir
+    return alone
+
+
 def gather_into(target: nn.Module, source: nn.Module) -> None:
     """Fills `target`, whole on each rank, with the weights of `source`, of which each has a part; all must call it."""
     with torch.no_grad():
