@@ -164,9 +164,9 @@ def test_hostile_headers_are_drops(tmp_path):
 
 
 def test_a_parquet_bomb_is_a_drop(tmp_path, monkeypatch):
-    from gristlm.collect.files import rows
+    from gristlm.collect.files import parquet
 
-    monkeypatch.setattr(rows, "FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(parquet, "FREE_BYTES", 1 << 20)
     table = pa.table({"text": ["x" * (8 << 20)]})
     pq.write_table(table, tmp_path / "a.parquet", compression="zstd", use_dictionary=False)
     assert only_drop(tmp_path / "a.parquet", Limits(20 << 20, None, "text")).reason == "decompression bomb"
