@@ -123,9 +123,10 @@ def api(checkpoint: Path) -> Iterator[Server]:
     """The API with one model, "tiny"."""
     from gristlm.serve.app import create_app
     from gristlm.serve.engine import Engine
+    from gristlm.serve.feedback import Feedback
 
-    access = Access()
-    with serving(create_app({"tiny": Engine("tiny", checkpoint)}, access), access) as server:
+    access, feedback = Access(), Feedback(checkpoint.parent / "feedback")
+    with serving(create_app({"tiny": Engine("tiny", checkpoint)}, access, feedback), access) as server:
         yield server
 
 
