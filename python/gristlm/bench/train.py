@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import importlib
 import resource
 import tempfile
@@ -62,7 +63,7 @@ def _row(library: str, trainer: _Trainer) -> Contender[None]:
     return Contender(library, lambda: None, lambda _: trainer.run(), lambda _: trainer.agreed)
 
 
-class _Trainer:
+class _Trainer(abc.ABC):
     """A model with its optimizer; `agreed` is the first loss and gradient norm, rounded to what float32 sums allow."""
 
     def __init__(self, module: torch.nn.Module, ids: torch.Tensor) -> None:
@@ -75,9 +76,9 @@ class _Trainer:
         self._optimizer.zero_grad()
         self.agreed = (round(float(loss.detach()), 3), round(norm, 2))
 
+    @abc.abstractmethod
     def loss(self) -> torch.Tensor:
         """Returns the mean loss of the batch."""
-        raise NotImplementedError
 
     def run(self) -> None:
         """Does some steps."""

@@ -59,6 +59,7 @@ def _spelled_out(kind: DataType) -> DataType:
         return _spelled_out(kind.value_type)
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_spelled_out(field.type)) for field in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_spelled_out(kind.value_type)))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        made = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return made(kind.value_field.with_type(_spelled_out(kind.value_type)))
     return kind
