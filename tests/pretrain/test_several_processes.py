@@ -138,3 +138,8 @@ def test_tensor_parallel_is_as_one_and_either_goes_on_from_the_other(
 def test_what_cannot_be_cut_is_refused(changes: dict[str, object], degree: int, world_size: int, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         tensor_parallel.check(ModelConfig.model_validate(changes), degree, world_size)
+
+
+def test_one_process_cannot_be_cut(inputs: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="tensor_parallel is 2, which 1 processes"):
+        run(PretrainConfig.model_validate({**SETTINGS, "tensor_parallel": 2}), inputs, tmp_path)

@@ -80,7 +80,7 @@ def _train(
         artifact.verify(source)
     tokenizer = Tokenizer.from_file(tokenizer_dir)
     shape = _shape(config, tokenizer)
-    tensor_parallel.check(shape, ranks.tensor_parallel, ranks.world_size)
+    tensor_parallel.check(shape, config.tensor_parallel, ranks.world_size)
     target = device.pick(config.num_threads)
     model = Model(shape, seed=config.seed).to(target)
     model.recompute = config.recompute
