@@ -10,6 +10,8 @@ import numpy.typing as npt
 from typing_extensions import disjoint_base
 
 __all__ = [
+    "DEDUP_PARTITIONS",
+    "DEDUP_SHARD_TEXTS",
     "PATTERNS",
     "ChatShape",
     "Decoder",
@@ -25,7 +27,9 @@ __all__ = [
     "cut_spans",
     "dedup_contamination",
     "dedup_exact",
+    "dedup_group_partitions",
     "dedup_minhash",
+    "dedup_sign_shard",
     "dedup_signatures",
     "dedup_substrings",
     "extract_page",
@@ -224,6 +228,27 @@ def dedup_minhash(
     how: _How,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Keep, cluster, twin, similarity."""
+
+DEDUP_SHARD_TEXTS: int
+DEDUP_PARTITIONS: int
+
+def dedup_sign_shard(
+    texts: _Texts,
+    positions: npt.NDArray[np.int64],
+    number: int,
+    folder: Path,
+    bands: int,
+    rows: int,
+    ngram: int,
+    seed: int,
+    how: _How,
+) -> None:
+    """Writes `bands-NNNNN.bin`."""
+
+def dedup_group_partitions(
+    first: int, end: int, shards: int, folder: Path, bands: int, rows: int, ngram: int, seed: int, how: _How
+) -> None:
+    """Writes `groups-NNN.bin` for partitions `first` to `end` - 1."""
 
 def dedup_signatures(texts: _Texts, num_perm: int, ngram: int, seed: int, how: _How) -> npt.NDArray[np.uint32]:
     """uint32[N, num_perm]."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from gristlm._core import _How, _Texts
 
 __all__ = [
+    "PARTITIONS",
+    "SHARD_TEXTS",
     "ContaminationResult",
     "DedupResult",
     "ExactResult",
@@ -39,7 +41,9 @@ __all__ = [
     "contamination",
     "cut",
     "exact",
+    "group_partitions",
     "minhash",
+    "sign_shard",
     "signatures",
     "substrings",
 ]
@@ -47,6 +51,10 @@ __all__ = [
 Progress = Callable[[int], object]
 MIN_MEMORY = 1_000_000
 """The least `memory` that a call takes, in bytes."""
+SHARD_TEXTS = _core.DEDUP_SHARD_TEXTS
+"""Texts in a shard of `sign_shard`."""
+PARTITIONS = _core.DEDUP_PARTITIONS
+"""Partitions of `group_partitions`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +193,85 @@ def minhash(
     placed = None if order is None else _order(order)
     with _room(num_threads, memory, folder, progress) as how:
         return MinHashResult(*_core.dedup_minhash(texts, placed, num_perm, bands, rows, ngram, threshold, seed, how))
+
+
+def sign_shard(
+    texts: _Texts,
+    positions: NDArray[np.int64] | Sequence[int],
+    number: int,
+    folder: Path | str,
+    *,
+    bands: int = 14,
+    rows: int = 8,
+    ngram: int = 5,
+    seed: int = 0,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Writes the band keys of one shard to `folder`, where `minhash` finds them: so many machines share its work.
+
+    First each shard of the corpus is signed, on any machine; then `group_partitions` finds what shares a band, on any
+    machine; then one call of `minhash` with all texts, the same options and `folder` reads both, verifies every
+    candidate and gives its usual result. What is missing in `folder`, or is of other texts, that call makes itself. A
+    shard that is there already is not signed again.
+
+    Args:
+        texts: those from `number * SHARD_TEXTS` on, up to `SHARD_TEXTS` of them, of the whole corpus.
+        positions: int64[len(texts)]: the position of each in the `order` of the whole corpus (its index, where there is
+            none); -1 for an exact copy of a text before it in that order.
+        number: of the shard, from 0.
+        folder: that all machines reach.
+        bands: as in `minhash`, like the others.
+        rows: Numbers in a band.
+        ngram: Tokens in a run.
+        seed: Of the permutations.
+        num_threads: None for all cores.
+        progress: Called with the bytes done.
+
+    Raises:
+        InputError: A number is out of range, or `positions` are not as many as the texts.
+        StorageError: `folder` cannot be written.
+        DamagedArtifactError: a file in `folder` is not what was written; names it.
+    """
+    banded = _count("bands", bands), _count("rows", rows), _count("ngram", ngram), _count("seed", seed)
+    with _room(num_threads, MIN_MEMORY, folder, progress) as how:
+        _core.dedup_sign_shard(texts, _order(positions), _count("number", number), Path(folder), *banded, how)
+
+
+def group_partitions(
+    partitions: range,
+    shards: int,
+    folder: Path | str,
+    *,
+    bands: int = 14,
+    rows: int = 8,
+    ngram: int = 5,
+    seed: int = 0,
+    num_threads: int | None = None,
+) -> None:
+    """Finds which texts share a band, in some of the partitions of what `sign_shard` left, and writes it to `folder`.
+
+    Args:
+        partitions: of `range(PARTITIONS)`, such as `range(0, 16)`; all machines together do each once.
+        shards: how many shards the corpus has; all must be signed.
+        folder: that of `sign_shard`.
+        bands: as in `sign_shard`, like the others.
+        rows: Numbers in a band.
+        ngram: Tokens in a run.
+        seed: Of the permutations.
+        num_threads: None for all cores.
+
+    Raises:
+        InputError: A number is out of range.
+        StorageError: a shard is missing, or `folder` cannot be written.
+        DamagedArtifactError: a file in `folder` is not what was written; names it.
+    """
+    if partitions.step != 1:
+        raise InputError(f"partitions is {partitions}; give a range without a step")
+    first, end = _count("partitions", partitions.start), _count("partitions", partitions.stop)
+    banded = _count("bands", bands), _count("rows", rows), _count("ngram", ngram), _count("seed", seed)
+    with _room(num_threads, MIN_MEMORY, folder, None) as how:
+        _core.dedup_group_partitions(first, end, _count("shards", shards), Path(folder), *banded, how)
 
 
 def signatures(

@@ -1,5 +1,6 @@
 """Ray against one process, byte for byte, a killed worker included."""
 
+import json
 import os
 import signal
 import subprocess
@@ -20,9 +21,25 @@ pytestmark = pytest.mark.extras
 SCRIPT = """
 import sys
 from pathlib import Path
-from gristlm.collect import CollectConfig, run, spread
+from gristlm.collect import CollectConfig, run, signing, spread
 spread.SPAN_UNITS = 20
-run(CollectConfig(sources=[sys.argv[1]], num_threads=2, heldout_fraction=0.1), {}, Path(sys.argv[2]), ray="local")
+output = sys.argv[2]
+
+
+def dies_once(function):
+    def work(job):
+        import os, signal
+        if not os.path.exists(mark := f"{output}.{function.__name__}"):
+            open(mark, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(job)
+
+    work.__name__ = function.__name__
+    return work
+
+
+signing._sign, signing._group = dies_once(signing._sign), dies_once(signing._group)
+run(CollectConfig(sources=[sys.argv[1]], num_threads=2, heldout_fraction=0.1), {}, Path(output), ray="local")
 """
 
 
@@ -50,6 +67,10 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(tmp_path: Path) -> N
     for number in range(100):
         lines = [f"Mill {number * 31 + line} grinds barley of {line * number % 97} farms." for line in range(2000)]
         (source / f"{number:03d}.txt").write_text("\n\n".join(lines))
+    for number in range(0, 100, 3):
+        text = (source / f"{number:03d}.txt").read_text()
+        (source / f"near-{number}.txt").write_text(text.replace("Mill", "Windmill", 20))
+        (source / f"same-{number}.txt").write_text(text)
     (source / "bad.jsonl").write_text('{"text": "A row about wells."}\nno JSON\n')
     run(CollectConfig(sources=[str(source)], num_threads=2, heldout_fraction=0.1), {}, tmp_path / "one")
     mark = f"gristlm-{uuid.uuid4()}"
@@ -64,6 +85,9 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(tmp_path: Path) -> N
     _, said = process.communicate()
     assert process.returncode == 0, said.decode()[-2000:]
     assert killed
+    assert all((tmp_path / f"ray.{name}").exists() for name in ("_sign", "_group"))
+    report = json.loads((tmp_path / "one/report.json").read_bytes())
+    assert report["total"]["dropped"]["near duplicate"]["documents"] >= 34
     assert content(tmp_path / "ray") == content(tmp_path / "one")
 
 

@@ -1,5 +1,6 @@
 """Shares of a source: together everything, nothing twice."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,37 @@ def test_shards_are_a_partition(tmp_path: Path) -> None:
     whole, *shares = found
     assert sorted(each for share in shares for each in share) == sorted(whole)
     assert [len(share) for share in shares] == [4, 3, 3]
+
+
+def test_shards_merged_are_one_run(tmp_path: Path) -> None:
+    """Near duplicates are left to the merge, where all documents are seen together."""
+    (tmp_path / "in").mkdir()
+    rng = random.Random(8)
+    words = ["mill", "river", "stone", "wheel", "grain", "water", "flour", "miller"]
+    texts = [" ".join(rng.choices(words, k=80)) for _ in range(30)]
+    texts += [f"{text} again" for text in texts[:10]] + texts[20:25]
+    for number, text in enumerate(texts):
+        (tmp_path / "in" / f"{number}.txt").write_text(text)
+    settings = {"heldout_fraction": 0.2, "keep_dropped": True}
+    run(CollectConfig(sources=[str(tmp_path / "in")], **settings), {}, tmp_path / "one")
+    shares = [tmp_path / f"share{number}" for number in range(3)]
+    for number, share in enumerate(shares):
+        config = CollectConfig(
+            sources=[str(tmp_path / "in")], shard=f"{number}/3", near_duplicate_threshold=None, **settings
+        )
+        run(config, {}, share)
+    run(CollectConfig(sources=[str(share) for share in reversed(shares)], **settings), {}, tmp_path / "merged")
+    one, merged = (
+        {
+            split: sorted(
+                pq.read_table(tmp_path / name / f"{split}-00000.parquet").to_pylist(), key=lambda row: row["id"]
+            )
+            for split in ("train", "heldout")
+        }
+        for name in ("one", "merged")
+    )
+    assert len(one["train"]) + len(one["heldout"]) == 30
+    assert merged == one
 
 
 @pytest.mark.parametrize("text", ["3/3", "1", "-1/2", "a/b", "1/"])

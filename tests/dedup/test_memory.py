@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -69,14 +70,86 @@ def test_a_killed_call_goes_on_and_other_texts_start_anew(tmp_path: Path) -> Non
     assert signed.stat().st_mtime_ns != before
 
 
+SLOW = """
+import pickle, sys, time
+from pathlib import Path
+from gristlm import dedup
+texts = pickle.loads(Path(sys.argv[1]).read_bytes())
+print("ready", flush=True)
+dedup.minhash(texts, memory=1_000_000, folder=sys.argv[2], num_threads=1)
+"""
+
+
+def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
+    texts = [f"{text} {number % 5}" for number in range(16) for text in TEXTS]
+    wanted = dedup.minhash(texts)
+    (tmp_path / "texts").write_bytes(pickle.dumps(texts))
+    command = [sys.executable, "-c", SLOW, str(tmp_path / "texts"), str(tmp_path / "work")]
+    rng = random.Random(6)
+    for _ in range(6):
+        child = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0, 0.6))
+        child.kill()
+        child.communicate()
+    assert same(dedup.minhash(texts, memory=1_000_000, folder=tmp_path / "work"), wanted)
+
+
+FULL = """
+import pickle, resource, signal, sys
+from pathlib import Path
+from gristlm import dedup
+texts = pickle.loads(Path(sys.argv[1]).read_bytes())
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+getattr(dedup, sys.argv[3])(texts, memory=1_000_000, folder=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("call", ["minhash", "exact"])
+def test_a_disk_that_fills_up_is_named_and_the_call_goes_on_later(tmp_path: Path, call: str) -> None:
+    texts = TEXTS if call == "minhash" else [f"{text} {number}" for number in range(300) for text in TEXTS]
+    (tmp_path / "texts").write_bytes(pickle.dumps(texts))
+    command = [sys.executable, "-c", FULL, str(tmp_path / "texts"), str(tmp_path / "work"), call]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert f"StorageError: cannot write {tmp_path / 'work'}" in done.stderr
+    assert "File too large" in done.stderr
+    again = getattr(dedup, call)(texts, memory=1_000_000, folder=tmp_path / "work")
+    assert again.keep.tolist() == getattr(dedup, call)(texts).keep.tolist()
+
+
+def test_long_texts_keep_to_the_memory() -> None:
+    """Two texts of 16 MB whose shingles take 20 MB each, and a third that is no duplicate."""
+    code = (
+        "import random, resource\n"
+        "from gristlm import dedup\n"
+        "rng = random.Random(7)\n"
+        "words = [f'w{rng.randrange(10**4)}' for _ in range(2_700_000)]\n"
+        "texts = [' '.join(words), ' '.join(words[:-100_000] + ['x', *words[:50_000]]), ' '.join(words[::-1])]\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "found = dedup.minhash(texts, memory=16_000_000)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, found.twin.tolist(), found.similarity[1])\n"
+        "free = dedup.minhash(texts)\n"
+        "assert (free.similarity == found.similarity).all() and (free.twin == found.twin).all()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    grown, rest = done.stdout.split(" ", 1)
+    assert rest.startswith("[-1, 0, -1] 0.9")
+    assert int(grown) < 32_000, f"{grown} KiB beside the texts"
+
+
 @pytest.mark.parametrize("name", ["bands-00000.bin", "groups-100.bin"])
-@pytest.mark.parametrize("harm", ["flip", "cut"])
-def test_damaged_intermediate_files_are_named(tmp_path: Path, name: str, harm: str) -> None:
+@pytest.mark.parametrize("harm", [-1, 0, 8, 15, 20, "cut short", "cut to nothing", "longer"])
+def test_damaged_intermediate_files_are_named(tmp_path: Path, name: str, harm: int | str) -> None:
     dedup.minhash(TEXTS, memory=1_000_000, folder=tmp_path)
     content = bytearray((tmp_path / name).read_bytes())
-    if harm == "flip":
-        content[-1] ^= 1
-    (tmp_path / name).write_bytes(content if harm == "flip" else content[:12] if "groups" in name else content[:-40])
+    if isinstance(harm, int):
+        content[harm] ^= 1
+    else:
+        content = content + b"1234" if harm == "longer" else content[:-4] if harm == "cut short" else content[:7]
+    (tmp_path / name).write_bytes(content)
     if "bands" in name:
         for groups in tmp_path.glob("groups-*"):
             groups.unlink()

@@ -90,7 +90,7 @@ def collect(
         bool, typer.Option("--allow-private", help="Read web sites on this machine and private networks; for tests.")
     ] = False,
     ray: Annotated[
-        str | None, typer.Option("--ray", help='Read on a Ray cluster: its address, or "local" to start one here.')
+        str | None, typer.Option("--ray", help='Work on a Ray cluster: its address, or "local" to start one here.')
     ] = None,
     conversations: Annotated[
         bool, typer.Option("--conversations", help="The sources are chat or preference data, for finetune and rlhf.")

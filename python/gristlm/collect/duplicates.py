@@ -7,6 +7,7 @@ one whose text is.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +37,36 @@ class Duplicates:
     """From which on a near one is one."""
 
 
-def find(whole: pa.Table, config: CollectConfig, folder: Path) -> Duplicates:
-    """Returns the copies and near copies among documents with an id and a text; what does not fit lies in `folder`."""
+def find(
+    whole: pa.Table,
+    config: CollectConfig,
+    folder: Path,
+    sign: Callable[[npt.NDArray[np.int64]], None] | None = None,
+) -> Duplicates:
+    """Returns the copies and near copies among documents with an id and a text.
+
+    Args:
+        whole: all N documents.
+        config: with `near_duplicate_threshold`.
+        folder: where what does not fit lies.
+        sign: called with the documents' positions (int64[N], -1 for an exact copy) before near copies are looked for;
+            may leave in `folder` what `dedup.sign_shard` and `dedup.group_partitions` do.
+    """
     texts = whole.column("text")
     order = _order(whole)
+    memory = _memory(config)
+    cluster = dedup.exact(texts, num_threads=config.num_threads, memory=memory, folder=folder).cluster
+    positions = np.empty(len(texts), dtype=np.int64)
+    positions[order] = np.arange(len(texts))
+    least = np.full(len(texts), len(texts), dtype=np.int64)
+    np.minimum.at(least, cluster, positions)
+    original = order[least[cluster]]
+    copy = original != np.arange(len(texts))
     first = np.full(len(texts), -1, dtype=np.int64)
     similarity = np.zeros(len(texts), dtype=np.float32)
-    memory = _memory(config)
     if config.near_duplicate_threshold is not None:
+        if sign is not None:
+            sign(np.where(copy, -1, positions))
         near = dedup.minhash(
             texts,
             threshold=config.near_duplicate_threshold,
@@ -54,14 +77,8 @@ def find(whole: pa.Table, config: CollectConfig, folder: Path) -> Duplicates:
         )
         first[~near.keep] = near.twin[~near.keep]
         similarity = near.similarity
-    cluster = dedup.exact(texts, num_threads=config.num_threads, memory=memory, folder=folder).cluster
-    positions = np.empty(len(texts), dtype=np.int64)
-    positions[order] = np.arange(len(texts))
-    least = np.full(len(texts), len(texts), dtype=np.int64)
-    np.minimum.at(least, cluster, positions)
-    original = order[least[cluster]]
     # A copy whose original is itself no more than near to a document that is kept goes with that document as its twin.
-    exact = (original != np.arange(len(texts))) & (first[original] < 0)
+    exact = copy & (first[original] < 0)
     first[exact] = original[exact]
     return Duplicates(order, first, exact, similarity, config.near_duplicate_threshold)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,12 @@ import pyarrow.parquet as pq
 
 from gristlm.collect import dropped, duplicates, mapped, mixture, split
 from gristlm.collect.batch import SCHEMA
+from gristlm.collect.cluster import Workers
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.document import Drop
 from gristlm.collect.duplicates import Duplicates
 from gristlm.collect.report import Tally
+from gristlm.collect.signing import sign_on_ray
 from gristlm.runs.files import atomic_path
 
 SPLITS = ("train", "heldout")
@@ -27,10 +30,13 @@ FINGERPRINTS = (
 )
 
 
-def select(parts: Sequence[Path], config: CollectConfig, tally: Tally, output_dir: Path) -> None:
+def select(
+    parts: Sequence[Path], config: CollectConfig, tally: Tally, output_dir: Path, workers: Workers | None = None
+) -> None:
     """Drops duplicates, splits what is left, writes `train-NNNNN.parquet` and `heldout-NNNNN.parquet`, and counts.
 
-    The parts are mapped into memory, not read: the text stays on disk until it is looked at.
+    With `workers` near duplicates are signed and grouped on their cluster. The parts are mapped into memory, not read:
+    the text stays on disk until it is looked at.
     """
     for stale in output_dir.glob(f"{dropped.NAME}-*"):
         stale.unlink()
@@ -40,13 +46,27 @@ def select(parts: Sequence[Path], config: CollectConfig, tally: Tally, output_di
         with mapped.tables([part.with_suffix(dropped.SUFFIX)]) as [table]:
             drops.add(table)
     with mapped.tables(parts) as tables:
-        _select(tables, config, tally, output_dir, drops)
+        whole = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+        folder = output_dir / FINGERPRINTS
+        sign = None if workers is None else functools.partial(_sign_on, workers, parts, folder)
+        found = duplicates.find(whole, config, folder, sign)
+        _select(tables, whole, found, config, tally, output_dir, drops)
     drops.close()
 
 
-def _select(tables: Sequence[pa.Table], config: CollectConfig, tally: Tally, output_dir: Path, drops: _Shards) -> None:
-    whole = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-    found = duplicates.find(whole, config, output_dir / FINGERPRINTS)
+def _sign_on(workers: Workers, parts: Sequence[Path], folder: Path, positions: npt.NDArray[np.int64]) -> None:
+    sign_on_ray(parts, positions, folder, workers)
+
+
+def _select(
+    tables: Sequence[pa.Table],
+    whole: pa.Table,
+    found: Duplicates,
+    config: CollectConfig,
+    tally: Tally,
+    output_dir: Path,
+    drops: _Shards,
+) -> None:
     keep = found.first < 0
     ids = np.array(whole.column("id").to_pylist(), dtype=object)
     taken = _taken(ids, found.order[keep[found.order]])

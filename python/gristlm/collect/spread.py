@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+from gristlm.collect.cluster import Job, Workers
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.document import Source, Unit
 from gristlm.collect.gather import finished, gather
 from gristlm.collect.report import Tally
 from gristlm.collect.sources import from_config
-from gristlm.errors import ConfigError, GristlmError, InputError, missing_extra
+from gristlm.errors import ConfigError, GristlmError
 from gristlm.runs.files import write_atomic
 
 FOLDER = "spread"
@@ -46,26 +44,27 @@ class Span:
         return itertools.islice(self._source.units(), self._first, self._last)
 
 
-def gather_on_ray(config: CollectConfig, output_dir: Path, address: str) -> tuple[list[Path], Tally]:
+def check(config: CollectConfig) -> None:
+    """Refuses what cannot be spread.
+
+    Raises:
+        ConfigError: `max_bytes_per_source` is set, which only one reader can count.
+    """
+    if config.max_bytes_per_source is not None:
+        raise ConfigError("max_bytes_per_source needs one reader; leave it out, or leave out --ray")
+
+
+def gather_on_ray(config: CollectConfig, output_dir: Path, workers: Workers) -> tuple[list[Path], Tally]:
     """Returns what `gather` returns, read by the workers of a Ray cluster.
 
     Args:
         config: as `gather` takes it.
         output_dir: the artifact's folder, on a file system that all workers share.
-        address: of the cluster, or "local" to start one on this machine.
+        workers: of the cluster.
 
     Raises:
-        ConfigError: `max_bytes_per_source` is set, which only one reader can count.
-        InputError: a worker could not go on (`strict`), or the cluster cannot be reached.
-        MissingExtraError: Ray is not installed.
+        InputError: a worker could not go on (`strict`).
     """
-    if config.max_bytes_per_source is not None:
-        raise ConfigError("max_bytes_per_source needs one reader; leave it out, or leave out --ray")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise missing_extra("ray", "ray") from error
     spans = _plan(from_config(config, output_dir))
     folder = output_dir / FOLDER
     folder.mkdir(exist_ok=True)
@@ -76,28 +75,13 @@ def gather_on_ray(config: CollectConfig, output_dir: Path, address: str) -> tupl
         folder.mkdir()
         write_atomic(plan, planned)
     settings = config.model_copy(update={"num_threads": 1}).model_dump(mode="json")
-    jobs = [
-        {"number": number, "span": list(span), "config": settings, "output": str(output_dir.absolute())}
-        for number, span in enumerate(spans)
-    ]
-    started = not ray.is_initialized()
-    if started:
-        local: dict[str, Any] = {"num_cpus": config.num_threads or os.cpu_count() or 1, "include_dashboard": False}
-        options = local if address == "local" else {}
-        try:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
-        except (ConnectionError, ValueError) as error:
-            raise InputError(f"no Ray cluster at {address!r} (--ray): {error}") from error
-    try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        done = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map(_read).take_all()
-    finally:
-        if started:
-            ray.shutdown()
-    failed = sorted((row["number"], row["error"]) for row in done if row["error"])
-    if failed:
-        raise InputError(failed[0][1])
+    workers.run(
+        _read,
+        [
+            {"number": number, "span": list(span), "config": settings, "output": str(output_dir.absolute())}
+            for number, span in enumerate(spans)
+        ],
+    )
     parts, tally = list[Path](), Tally(config.examples_per_reason)
     for number in range(len(spans)):
         more, counted, _ = finished(folder / f"span-{number:05d}", config)
@@ -121,7 +105,7 @@ def _plan(sources: Sequence[Source]) -> list[tuple[int, int, int]]:
     return spans or [(0, 0, 0)]
 
 
-def _read(job: dict[str, Any]) -> dict[str, object]:
+def _read(job: Job) -> Job:
     """Reads one span, on a worker."""
     output = Path(job["output"])
     config = CollectConfig(**job["config"])
@@ -133,5 +117,5 @@ def _read(job: dict[str, Any]) -> dict[str, object]:
             output / FOLDER / f"span-{int(job['number']):05d}",
         )
     except GristlmError as error:
-        return {"number": job["number"], "error": str(error)}
-    return {"number": job["number"], "error": ""}
+        return {"error": str(error)}
+    return {}

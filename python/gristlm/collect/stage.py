@@ -6,20 +6,21 @@ In two passes. The first streams every source through cleaning and language iden
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from gristlm.collect import card, loud
+from gristlm.collect import card, loud, spread
+from gristlm.collect.cluster import cluster
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.finished import is_finished
 from gristlm.collect.gather import gather
 from gristlm.collect.report import Tally
 from gristlm.collect.select import select
 from gristlm.collect.sources import CRAWL, from_config
-from gristlm.collect.spread import FOLDER, gather_on_ray
 from gristlm.errors import InputError
 from gristlm.runs import artifact
 from gristlm.runs.artifact import Manifest
@@ -38,7 +39,8 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path, *, 
         config: the sources and what to keep of them.
         inputs: none; sources are named in the config.
         output_dir: where to write; a run that was cut off goes on, with the same result.
-        ray: read on this Ray cluster ("local" starts one); `output_dir` must be in reach of all its workers.
+        ray: read, and look for near duplicates, on this Ray cluster ("local" starts one); `output_dir` must be in reach
+            of all its workers.
 
     Raises:
         InputError: a source does not exist, nothing was left to keep, or (strict) something cannot be read.
@@ -53,12 +55,15 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path, *, 
         for torn in output_dir.glob(".*.tmp"):
             torn.unlink()
         started = time.monotonic()
-        if ray is None:
-            parts, tally = gather(sources, config, output_dir / WORK)
-        else:
-            parts, tally = gather_on_ray(config, output_dir, ray)
-        gathered = time.monotonic()
-        select(parts, config, tally, output_dir)
+        if ray is not None:
+            spread.check(config)
+        with contextlib.nullcontext() if ray is None else cluster(ray, config.num_threads) as workers:
+            if workers is None:
+                parts, tally = gather(sources, config, output_dir / WORK)
+            else:
+                parts, tally = spread.gather_on_ray(config, output_dir, workers)
+            gathered = time.monotonic()
+            select(parts, config, tally, output_dir, workers)
         finished = time.monotonic()
         if not tally.total("kept").documents:
             raise InputError(
@@ -74,7 +79,7 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path, *, 
         }
         with (output_dir / "metrics.jsonl").open("a") as log:
             log.write(json.dumps(times) + "\n")
-        for folder in (WORK, FOLDER):
+        for folder in (WORK, spread.FOLDER):
             shutil.rmtree(output_dir / folder, ignore_errors=True)
         shutil.rmtree(output_dir / CRAWL, ignore_errors=True)
         _summarise(tally, finished - started)

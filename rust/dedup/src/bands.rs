@@ -1,11 +1,11 @@
 //! Band keys of the texts, shard by shard, in memory or in files that a later call finds again.
 //!
 //! A shard is [`SHARD`] texts. Its keys are parted by their first byte, so that one partition of all shards can be read
-//! without the rest. File: magic, fingerprint of what was signed and how, 256 x (records, checksum), then 12 bytes per
-//! record (key, position of the text in the order), all little endian.
+//! without the rest. File: magic, fingerprint of what was signed and how, 256 x (records, checksum), checksum of all
+//! that; then 12 bytes per record (key, position of the text in the order), all little endian.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -18,17 +18,20 @@ use crate::signature::Permutations;
 use crate::{Error, hash};
 
 /// Texts of a shard: what a call that was killed signs again at most.
-const SHARD: usize = 1 << 15;
+pub const SHARD: usize = 1 << 15;
 
 /// Partitions: one per first byte of a key.
 pub const PARTITIONS: usize = 256;
 
-const MAGIC: u64 = 0x3144_4e42_4c54_5247;
-const HEADER: usize = 16 + PARTITIONS * 16;
+const MAGIC: u64 = 0x3244_4e42_4c54_5247;
+const HEADER: usize = 16 + PARTITIONS * 16 + 8;
 const BYTES: usize = 12;
 
 /// A band of a text, by its position in the order: equal keys are the same band with the same rows.
 pub type Record = (u64, u32);
+
+/// A text that is its own first copy, and its position in the order.
+pub type Own<'t> = (&'t str, u32);
 
 /// The keys of one shard.
 enum Shard {
@@ -48,29 +51,43 @@ impl Bands {
     /// Shards that an earlier call wrote are not signed again.
     ///
     /// # Errors
-    /// [`Error::Storage`], [`Error::Interrupted`].
+    /// [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
     pub fn sign(texts: &[&str], same: &[u32], order: &Order, how: &MinHash, room: Room<'_>) -> Result<Self, Error> {
         let permutations = Permutations::new(how.bands * how.rows, how.seed);
         let mut out = Self { shards: Vec::new(), fingerprint: how.fingerprint() };
         for (number, chunk) in texts.chunks(SHARD).enumerate() {
-            let first = number * SHARD;
-            let own: Vec<u32> =
-                (first..first + chunk.len()).filter(|text| same[*text] as usize == *text).map(|t| t as u32).collect();
+            let own: Vec<Own<'_>> = (number * SHARD..)
+                .zip(chunk)
+                .filter(|(text, _)| same[*text] as usize == *text)
+                .map(|(text, content)| (*content, order.position(text as u32)))
+                .collect();
             let Some((_, folder)) = room.spill() else {
-                let parted = sign_shard(texts, &own, order, &permutations, how, room)?;
-                out.shards.push(Shard::Held(parted));
+                out.shards.push(Shard::Held(sign_own(&own, &permutations, how, room)?));
                 continue;
             };
-            let path = folder.join(format!("bands-{number:05}.bin"));
-            let fingerprint = fingerprint(texts, &own, order, how);
-            out.fingerprint = hash::mix(out.fingerprint ^ fingerprint);
-            if !is_signed(&path, fingerprint) {
-                let parted = sign_shard(texts, &own, order, &permutations, how, room)?;
-                write_whole(&path, &encode(fingerprint, &parted))?;
-            }
+            let path = file(folder, number);
+            out.mix(write(&path, &own, &permutations, how, room)?);
             out.shards.push(Shard::Written(path));
         }
         Ok(out)
+    }
+
+    /// The keys that calls of [`write_shard`] left in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], [`Error::Damaged`].
+    pub fn open(folder: &Path, shards: usize, how: &MinHash) -> Result<Self, Error> {
+        let mut out = Self { shards: Vec::new(), fingerprint: how.fingerprint() };
+        for number in 0..shards {
+            let path = file(folder, number);
+            out.mix(Header::read(&path)?.fingerprint);
+            out.shards.push(Shard::Written(path));
+        }
+        Ok(out)
+    }
+
+    fn mix(&mut self, fingerprint: u64) {
+        self.fingerprint = hash::mix(self.fingerprint ^ fingerprint);
     }
 
     /// The records of one partition, sorted by key and text.
@@ -90,18 +107,45 @@ impl Bands {
     }
 }
 
-fn fingerprint(texts: &[&str], own: &[u32], order: &Order, how: &MinHash) -> u64 {
-    let hashes: Vec<u64> = own.par_iter().map(|text| hash::bytes(texts[*text as usize].as_bytes())).collect();
+/// Signs shard `number` into `folder`, where [`Bands::sign`] finds it, unless it is there.
+///
+/// # Errors
+/// [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
+pub fn write_shard(folder: &Path, number: usize, own: &[Own<'_>], how: &MinHash, room: Room<'_>) -> Result<(), Error> {
+    let permutations = Permutations::new(how.bands * how.rows, how.seed);
+    write(&file(folder, number), own, &permutations, how, room).map(|_| ())
+}
+
+fn file(folder: &Path, shard: usize) -> PathBuf {
+    folder.join(format!("bands-{shard:05}.bin"))
+}
+
+/// Makes sure that the shard is in its file; returns its fingerprint.
+fn write(
+    path: &Path,
+    own: &[Own<'_>],
+    permutations: &Permutations,
+    how: &MinHash,
+    room: Room<'_>,
+) -> Result<u64, Error> {
+    let fingerprint = fingerprint(own, how);
+    let there = path.exists() && Header::read(path)?.fingerprint == fingerprint;
+    if !there {
+        write_whole(path, &encode(fingerprint, &sign_own(own, permutations, how, room)?))?;
+    }
+    Ok(fingerprint)
+}
+
+fn fingerprint(own: &[Own<'_>], how: &MinHash) -> u64 {
+    let hashes: Vec<u64> = own.par_iter().map(|(text, _)| hash::bytes(text.as_bytes())).collect();
     let start = hash::mix(how.fingerprint() ^ own.len() as u64);
     own.iter()
         .zip(hashes)
-        .fold(start, |state, (text, hash)| hash::mix(hash::mix(state ^ hash) ^ u64::from(order.position(*text))))
+        .fold(start, |state, ((_, position), hash)| hash::mix(hash::mix(state ^ hash) ^ u64::from(*position)))
 }
 
-fn sign_shard(
-    texts: &[&str],
-    own: &[u32],
-    order: &Order,
+fn sign_own(
+    own: &[Own<'_>],
     permutations: &Permutations,
     how: &MinHash,
     room: Room<'_>,
@@ -109,8 +153,7 @@ fn sign_shard(
     let mut keys = vec![0_u64; own.len() * how.bands];
     keys.par_chunks_mut(how.bands).zip(own).with_min_len(16).try_for_each_init(
         Vec::new,
-        |signature, (keys, text)| {
-            let text = texts[*text as usize];
+        |signature, (keys, (text, _))| {
             permutations.begin(signature);
             for_each_shingle_block(text, how.ngram, |block| {
                 permutations.lower(block, signature);
@@ -123,9 +166,9 @@ fn sign_shard(
         },
     )?;
     let mut parted = vec![Vec::new(); PARTITIONS];
-    for (text, keys) in own.iter().zip(keys.chunks_exact(how.bands)) {
+    for ((_, position), keys) in own.iter().zip(keys.chunks_exact(how.bands)) {
         for key in keys {
-            parted[(*key >> 56) as usize].push((*key, order.position(*text)));
+            parted[(*key >> 56) as usize].push((*key, *position));
         }
     }
     Ok(parted)
@@ -147,6 +190,8 @@ fn encode(fingerprint: u64, parted: &[Vec<Record>]) -> Vec<u8> {
         out[at..at + 8].copy_from_slice(&(records.len() as u64).to_le_bytes());
         out[at + 8..at + 16].copy_from_slice(&checksum.to_le_bytes());
     }
+    let checksum = hash::bytes(&out[..HEADER - 8]);
+    out[HEADER - 8..HEADER].copy_from_slice(&checksum.to_le_bytes());
     out
 }
 
@@ -154,28 +199,46 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     bytes[at..at + 8].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
-/// Whether the whole shard is there already.
-fn is_signed(path: &Path, fingerprint: u64) -> bool {
-    let Ok(bytes) = std::fs::read(path) else { return false };
-    bytes.len() >= HEADER && word(&bytes, 0) == MAGIC && word(&bytes, 8) == fingerprint
+/// What stands before the records.
+struct Header {
+    fingerprint: u64,
+    /// Of each partition: records, and their checksum.
+    parts: Vec<(usize, u64)>,
+    file: File,
+}
+
+impl Header {
+    /// Opens a file and makes sure of its header and length; not yet of its records.
+    fn read(path: &Path) -> Result<Self, Error> {
+        let no = |why: std::io::Error| match why.kind() {
+            ErrorKind::UnexpectedEof => damaged(path, "it is shorter than what was written"),
+            _ => storage("read", path, &why),
+        };
+        let mut file = File::open(path).map_err(no)?;
+        let mut bytes = [0; HEADER];
+        file.read_exact(&mut bytes).map_err(no)?;
+        if word(&bytes, 0) != MAGIC || hash::bytes(&bytes[..HEADER - 8]) != word(&bytes, HEADER - 8) {
+            return Err(damaged(path, "its header is not what was written"));
+        }
+        let parts: Vec<(usize, u64)> =
+            bytes[16..HEADER - 8].chunks_exact(16).map(|part| (word(part, 0) as usize, word(part, 8))).collect();
+        let records: usize = parts.iter().map(|(records, _)| records).sum();
+        if file.metadata().map_err(no)?.len() != (HEADER + records * BYTES) as u64 {
+            return Err(damaged(path, "its length is not what was written"));
+        }
+        Ok(Self { fingerprint: word(&bytes, 8), parts, file })
+    }
 }
 
 fn read(path: &Path, partition: usize, out: &mut Vec<Record>) -> Result<(), Error> {
-    let mut file = File::open(path).map_err(|why| storage("read", path, &why))?;
-    let short = |_| damaged(path, "it is shorter than what was written");
-    let mut header = [0; HEADER];
-    file.read_exact(&mut header).map_err(short)?;
-    let records = |partition: usize| word(&header, 16 + partition * 16);
-    let before: u64 = (0..partition).map(records).fold(0, u64::saturating_add);
-    let length = file.metadata().map_err(|why| storage("read", path, &why))?.len();
-    let end = before.saturating_add(records(partition)).saturating_mul(BYTES as u64).saturating_add(HEADER as u64);
-    if word(&header, 0) != MAGIC || end > length {
-        return Err(damaged(path, "it is shorter than what was written"));
-    }
-    file.seek(SeekFrom::Start(HEADER as u64 + before * BYTES as u64)).map_err(|why| storage("read", path, &why))?;
-    let mut bytes = vec![0; records(partition) as usize * BYTES];
-    file.read_exact(&mut bytes).map_err(short)?;
-    if hash::bytes(&bytes) != word(&header, 16 + partition * 16 + 8) {
+    let Header { parts, mut file, .. } = Header::read(path)?;
+    let no = |why: std::io::Error| storage("read", path, &why);
+    let before: usize = parts[..partition].iter().map(|(records, _)| records).sum();
+    let (records, checksum) = parts[partition];
+    file.seek(SeekFrom::Start((HEADER + before * BYTES) as u64)).map_err(no)?;
+    let mut bytes = vec![0; records * BYTES];
+    file.read_exact(&mut bytes).map_err(no)?;
+    if hash::bytes(&bytes) != checksum {
         return Err(damaged(path, "its checksum does not match"));
     }
     out.extend(

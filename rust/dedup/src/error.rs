@@ -61,6 +61,26 @@ pub enum Error {
         /// How often each may come.
         once: &'static str,
     },
+    /// A shard of a corpus that is none.
+    #[error("a shard has {texts} texts and {given} positions; give one for each, of at most {limit} texts")]
+    Positions {
+        /// How many texts there are.
+        texts: usize,
+        /// How many positions.
+        given: usize,
+        /// The most of both.
+        limit: usize,
+    },
+    /// Partitions beyond the last.
+    #[error("partitions are {first} to {end}; there are {limit}")]
+    Partitions {
+        /// The first.
+        first: usize,
+        /// The one after the last.
+        end: usize,
+        /// How many there are.
+        limit: usize,
+    },
     /// A text longer than a 32-bit offset reaches.
     #[error("text {document} has {given} bytes; a text may have at most {limit}, cut it into parts")]
     TooMuchText {

@@ -34,22 +34,8 @@ impl Groups {
             .into_par_iter()
             .map(|partition| {
                 room.did(0)?;
-                let path = room.spill().map(|(_, folder)| folder.join(format!("groups-{partition:03}.bin")));
-                let known = path.as_deref().filter(|path| path.exists()).map(|path| read(path, bands.fingerprint));
-                let found = match known.transpose()?.flatten() {
-                    Some(found) => found,
-                    None => {
-                        let mut found = Vec::new();
-                        for run in bands.partition(partition)?.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
-                            found.push(run.len() as u32);
-                            found.extend(run.iter().map(|(_, text)| *text));
-                        }
-                        if let Some(path) = &path {
-                            write_whole(path, &encode(&found, bands.fingerprint))?;
-                        }
-                        found
-                    }
-                };
+                let path = room.spill().map(|(_, folder)| file(folder, partition));
+                let found = find(bands, partition, path.as_deref())?;
                 each_group(&found, |group| group.iter().for_each(|text| sets.unite(group[0], *text)));
                 Ok(path.map_or_else(|| Part::Held(found), Part::Written))
             })
@@ -142,6 +128,44 @@ impl Members {
     }
 }
 
+fn file(folder: &Path, partition: usize) -> PathBuf {
+    folder.join(format!("groups-{partition:03}.bin"))
+}
+
+/// The groups of one partition: those in its file, or found now and written there.
+fn find(bands: &Bands, partition: usize, path: Option<&Path>) -> Result<Vec<u32>, Error> {
+    if let Some(known) =
+        path.filter(|path| path.exists()).map(|path| read(path, bands.fingerprint)).transpose()?.flatten()
+    {
+        return Ok(known);
+    }
+    let mut found = Vec::new();
+    for run in bands.partition(partition)?.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
+        found.push(run.len() as u32);
+        found.extend(run.iter().map(|(_, text)| *text));
+    }
+    if let Some(path) = path {
+        write_whole(path, &encode(&found, bands.fingerprint))?;
+    }
+    Ok(found)
+}
+
+/// Finds the groups of some partitions of what lies in `folder`, where [`Groups::find`] finds them.
+///
+/// # Errors
+/// [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
+pub fn write_partitions(
+    bands: &Bands,
+    partitions: std::ops::Range<usize>,
+    folder: &Path,
+    room: Room<'_>,
+) -> Result<(), Error> {
+    partitions.into_par_iter().try_for_each(|partition| {
+        room.did(0)?;
+        find(bands, partition, Some(&file(folder, partition))).map(|_| ())
+    })
+}
+
 fn each_group(found: &[u32], mut group: impl FnMut(&[u32])) {
     let mut rest = found;
     while let Some((count, after)) = rest.split_first() {
@@ -151,26 +175,30 @@ fn each_group(found: &[u32], mut group: impl FnMut(&[u32])) {
     }
 }
 
+/// File: fingerprint of the bands, checksum of that and of the groups, the groups; little endian.
 fn encode(found: &[u32], fingerprint: u64) -> Vec<u8> {
     let body: Vec<u8> = found.iter().flat_map(|number| number.to_le_bytes()).collect();
     let mut out = Vec::with_capacity(body.len() + 16);
     out.extend(fingerprint.to_le_bytes());
-    out.extend(hash::bytes(&body).to_le_bytes());
+    out.extend(checksum(&body, fingerprint).to_le_bytes());
     out.extend(body);
     out
+}
+
+fn checksum(body: &[u8], fingerprint: u64) -> u64 {
+    hash::mix(hash::bytes(body) ^ fingerprint)
 }
 
 /// The groups in a file; `None` when they are of other texts or settings.
 fn read(path: &Path, fingerprint: u64) -> Result<Option<Vec<u32>>, Error> {
     let bytes = std::fs::read(path).map_err(|why| storage("read", path, &why))?;
-    if bytes.len() < 16 {
+    let Some((header, body)) = bytes.split_at_checked(16) else {
         return Err(damaged(path, "it is shorter than what was written"));
-    }
-    if bytes[..8] != fingerprint.to_le_bytes() {
-        return Ok(None);
-    }
-    if bytes[8..16] != hash::bytes(&bytes[16..]).to_le_bytes() {
+    };
+    let word = |at: usize| header[at..at + 8].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
+    if word(8) != checksum(body, word(0)) {
         return Err(damaged(path, "its checksum does not match"));
     }
-    Ok(Some(bytes[16..].chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()))
+    let numbers = || body.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    Ok((word(0) == fingerprint).then(numbers))
 }

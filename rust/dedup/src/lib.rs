@@ -20,10 +20,11 @@ mod spill;
 mod substrings;
 mod union_find;
 
+pub use bands::{PARTITIONS, SHARD};
 pub use contamination::{Contamination, Hit, contamination};
 pub use error::Error;
 pub use exact::{Exact, exact};
-pub use minhash::{MinHash, NearDuplicates, near_duplicates, signatures};
+pub use minhash::{MinHash, NearDuplicates, group_partitions, near_duplicates, sign_shard, signatures};
 pub use pieces::Unit;
 pub use room::{Room, Step};
 pub use spans::{Span, cut};

@@ -11,12 +11,15 @@
 //! ([`crate::groups`]), and sets of groups that hang together are resolved on their own, as many at a time as fit. What
 //! happens in one set does not depend on the others, so neither the threads nor the memory show in the result.
 
+use std::ops::Range;
+use std::path::Path;
+
 use rayon::prelude::*;
 
-use crate::bands::Bands;
+use crate::bands::{self, Bands, Own, PARTITIONS, SHARD};
 use crate::error::{check_count, check_texts};
 use crate::exact::exact;
-use crate::groups::Groups;
+use crate::groups::{self, Groups};
 use crate::order::Order;
 use crate::pieces::Unit;
 use crate::resolve::resolve;
@@ -131,6 +134,50 @@ pub fn near_duplicates(
         }
     }
     Ok(out)
+}
+
+/// Signs texts `number * 32768` and on of a corpus into `folder`, as [`near_duplicates`] does and finds it there; so several
+/// machines may share that work. `positions` are theirs in the order of all texts; -1 is a copy of an earlier one.
+///
+/// # Errors
+/// [`Error::Zero`], [`Error::TooMany`], [`Error::BandsBeyondSignature`], [`Error::Positions`], [`Error::Storage`],
+/// [`Error::Damaged`], [`Error::Interrupted`].
+pub fn sign_shard(
+    texts: &[&str],
+    positions: &[i64],
+    number: usize,
+    folder: &Path,
+    how: &MinHash,
+    room: Room<'_>,
+) -> Result<(), Error> {
+    how.check()?;
+    if texts.len() > SHARD || positions.len() != texts.len() {
+        return Err(Error::Positions { texts: texts.len(), given: positions.len(), limit: SHARD });
+    }
+    let own: Vec<Own<'_>> = texts
+        .iter()
+        .zip(positions)
+        .filter_map(|(text, position)| Some((*text, u32::try_from(*position).ok()?)))
+        .collect();
+    bands::write_shard(folder, number, &own, how, room)
+}
+
+/// Finds what shares a band in some of the 256 partitions of what [`sign_shard`] left in `folder`, all `shards` of it.
+///
+/// # Errors
+/// As [`sign_shard`], and [`Error::Partitions`].
+pub fn group_partitions(
+    partitions: Range<usize>,
+    shards: usize,
+    folder: &Path,
+    how: &MinHash,
+    room: Room<'_>,
+) -> Result<(), Error> {
+    how.check()?;
+    if partitions.end > PARTITIONS {
+        return Err(Error::Partitions { first: partitions.start, end: partitions.end, limit: PARTITIONS });
+    }
+    groups::write_partitions(&Bands::open(folder, shards, how)?, partitions, folder, room)
 }
 
 /// The signature of each text, one after the other: `num_perm` numbers each.

@@ -143,6 +143,42 @@ pub fn jaccard_at_least(a: &[u64], b: &[u64], threshold: f64) -> Option<f64> {
     (similarity >= threshold).then_some(similarity)
 }
 
+/// How many shingles `text` has, with repetitions.
+fn count_shingles(text: &str, n: usize) -> usize {
+    let mut count = 0;
+    for_each_shingle_block(text, n, |block| count += block.len());
+    count
+}
+
+/// What [`jaccard_at_least`] says of two texts whose sets are too large to be held: of the shingles of both together about
+/// `at_most` are, one range of hashes after the other.
+pub fn jaccard_in_ranges(a: &str, b: &str, n: usize, threshold: f64, at_most: usize) -> Option<f64> {
+    let ranges = ((count_shingles(a, n) + count_shingles(b, n)) / at_most.max(1) + 1) as u128;
+    let (mut shared, mut total) = (0, 0);
+    for range in 0..ranges {
+        let set = |text: &str| {
+            let (mut out, mut full) = (Vec::new(), at_most);
+            for_each_shingle_block(text, n, |block| {
+                out.extend(block.iter().filter(|hash| (u128::from(**hash) * ranges) >> 64 == range));
+                // One shingle a billion times takes no more than once.
+                if out.len() > full {
+                    out.sort_unstable();
+                    out.dedup();
+                    full = at_most.max(out.len() * 2);
+                }
+            });
+            out.sort_unstable();
+            out.dedup();
+            out
+        };
+        let (a, b): (Vec<u64>, Vec<u64>) = (set(a), set(b));
+        total += a.len() + b.len();
+        shared += a.iter().filter(|hash| b.binary_search(hash).is_ok()).count();
+    }
+    let similarity = if total == 0 { 1.0 } else { shared as f64 / (total - shared) as f64 };
+    (similarity >= threshold).then_some(similarity)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -180,6 +216,12 @@ mod tests {
             } else {
                 prop_assert_eq!(rolled.len(), usize::from(!words.is_empty()));
             }
+        }
+
+        #[test]
+        fn in_ranges_it_is_the_same(a in "[abc ]{0,60}", b in "[abc ]{0,60}", n in 1_usize..3, at_most in 0_usize..20) {
+            let held = jaccard_at_least(&shingle_set(&a, n), &shingle_set(&b, n), 0.2);
+            prop_assert_eq!(jaccard_in_ranges(&a, &b, n, 0.2, at_most), held);
         }
 
         #[test]

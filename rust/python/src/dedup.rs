@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use gristlm_dedup::{
-    Error, MinHash, Room, Span, Step, Unit, contamination, cut, exact, near_duplicates, signatures, substrings,
+    Error, MinHash, PARTITIONS, Room, SHARD, Span, Step, Unit, contamination, cut, exact, group_partitions,
+    near_duplicates, sign_shard, signatures, substrings,
 };
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -20,6 +21,8 @@ fn raise(failure: Error) -> PyErr {
         | Error::TooMany { .. }
         | Error::Threshold { .. }
         | Error::Order { .. }
+        | Error::Positions { .. }
+        | Error::Partitions { .. }
         | Error::TooManyTexts { .. }
         | Error::TooMuchText { .. }
         | Error::Interrupted
@@ -111,6 +114,52 @@ fn dedup_minhash<'py>(
     ))
 }
 
+/// Signs one shard of a corpus into a folder.
+#[pyfunction]
+#[pyo3(signature = (texts, positions, number, folder, bands, rows, ngram, seed, how))]
+#[expect(clippy::too_many_arguments, reason = "each is a keyword of dedup.sign_shard")]
+fn dedup_sign_shard(
+    py: Python<'_>,
+    texts: Texts,
+    positions: PyReadonlyArray1<'_, i64>,
+    number: usize,
+    folder: PathBuf,
+    bands: usize,
+    rows: usize,
+    ngram: usize,
+    seed: u64,
+    how: How,
+) -> PyResult<()> {
+    let options = banded(bands, rows, ngram, seed);
+    let positions = positions.as_slice()?;
+    how.run(py, |room| sign_shard(&texts.as_slices(), positions, number, &folder, &options, room))
+}
+
+/// Finds the groups of some partitions of what was signed.
+#[pyfunction]
+#[pyo3(signature = (first, end, shards, folder, bands, rows, ngram, seed, how))]
+#[expect(clippy::too_many_arguments, reason = "each is a keyword of dedup.group_partitions")]
+fn dedup_group_partitions(
+    py: Python<'_>,
+    first: usize,
+    end: usize,
+    shards: usize,
+    folder: PathBuf,
+    bands: usize,
+    rows: usize,
+    ngram: usize,
+    seed: u64,
+    how: How,
+) -> PyResult<()> {
+    let options = banded(bands, rows, ngram, seed);
+    how.run(py, |room| group_partitions(first..end, shards, &folder, &options, room))
+}
+
+/// What signing alone depends on.
+fn banded(bands: usize, rows: usize, ngram: usize, seed: u64) -> MinHash {
+    MinHash { num_perm: bands.saturating_mul(rows), bands, rows, ngram, threshold: 1.0, seed }
+}
+
 /// Returns uint32[N, num_perm].
 #[pyfunction]
 #[pyo3(signature = (texts, num_perm, ngram, seed, how))]
@@ -182,6 +231,10 @@ fn cut_spans(py: Python<'_>, texts: Texts, spans: PyReadonlyArray2<'_, i64>, how
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(dedup_exact, module)?)?;
     module.add_function(wrap_pyfunction!(dedup_minhash, module)?)?;
+    module.add("DEDUP_SHARD_TEXTS", SHARD)?;
+    module.add("DEDUP_PARTITIONS", PARTITIONS)?;
+    module.add_function(wrap_pyfunction!(dedup_sign_shard, module)?)?;
+    module.add_function(wrap_pyfunction!(dedup_group_partitions, module)?)?;
     module.add_function(wrap_pyfunction!(dedup_signatures, module)?)?;
     module.add_function(wrap_pyfunction!(dedup_substrings, module)?)?;
     module.add_function(wrap_pyfunction!(dedup_contamination, module)?)?;
