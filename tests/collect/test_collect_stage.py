@@ -95,6 +95,9 @@ def test_documents_are_cleaned_deduplicated_split_and_reported(tmp_path, folder)
     }
     assert report["examples"]["exact duplicate"][0]["detail"] == "of texts/essay-03.txt"
     assert report["examples"]["near duplicate"][0]["detail"].startswith("of texts/essay-05.txt, similarity 0.9")
+    kept = report["examples"]["near duplicate"][0]["twin"]
+    assert kept
+    assert rows["texts/essay-05.txt"]["text"].startswith(kept)
     assert report["total"]["changed"]["documents"] == 2
     held = pq.read_table(tmp_path / "out/heldout-00000.parquet")
     assert 2 < held.num_rows == manifest.counts["heldout_documents"] < 20

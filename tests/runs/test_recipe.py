@@ -31,6 +31,7 @@ def test_defaults_overrides_and_the_shared_seed(tmp_path: Path) -> None:
     assert whole.train == Train(steps=5, schedule="wsd", seed=7)
     assert load(tmp_path, "[train]", train__steps="123").train == Train(steps=123)
     assert load(tmp_path, "seed = 7\n[train]\nseed = 1").train == Train(seed=1)
+    assert load(tmp_path, "num_threads = 3\n[train]\nnum_threads = 'none'").train == Train(num_threads=None)
     assert recipe.load(None, Whole, {"seed": "3"}, tables=("train",)).train == Train(seed=3)
 
 
@@ -38,6 +39,7 @@ def test_defaults_overrides_and_the_shared_seed(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("[train]\nstepz = 5", ["my.toml: train.stepz", "unknown key", "did you mean 'steps'", "schedule"]),
+        ("[train]\nsteps = 'none'", ["my.toml: train.steps", "integer", "'none'"]),
         ("[trian]", ["my.toml: trian", "unknown key", "did you mean 'train'"]),
         ("[train]\nsteps = 'many'", ["my.toml: train.steps", "integer", "'many'"]),
         ("[train]\nsteps = 0", ["my.toml: train.steps", "greater than or equal to 1", "given 0"]),

@@ -57,21 +57,25 @@ class Tally:
         self.count(drop.source, "found", "", drop.bytes)
         self.drop_found(drop, text)
 
-    def drop_found(self, drop: Drop, text: str = "") -> None:
-        """Counts a drop of what was counted as found before."""
+    def wants_example(self, reason: str) -> bool:
+        """Returns whether fewer examples of the reason are kept than may be."""
+        return len(self.examples.get(reason, ())) < self.examples_per_reason
+
+    def drop_found(self, drop: Drop, text: str = "", twin: str = "") -> None:
+        """Counts a drop of what was counted as found before; `twin` is the text of which it was a duplicate."""
         self.count(drop.source, "dropped", drop.reason, drop.bytes)
         if self.ledger is not None:
             self.ledger.add(drop, text)
-        shown = self.examples.setdefault(drop.reason, [])
-        if len(shown) < self.examples_per_reason:
-            shown.append(
-                {
-                    "source": drop.source,
-                    "uri": drop.uri,
-                    "detail": drop.detail[:EXAMPLE_CHARACTERS],
-                    "text": text[:EXAMPLE_CHARACTERS],
-                }
-            )
+        if self.wants_example(drop.reason):
+            example = {
+                "source": drop.source,
+                "uri": drop.uri,
+                "detail": drop.detail[:EXAMPLE_CHARACTERS],
+                "text": text[:EXAMPLE_CHARACTERS],
+            }
+            if twin:
+                example["twin"] = twin[:EXAMPLE_CHARACTERS]
+            self.examples.setdefault(drop.reason, []).append(example)
 
     def merge(self, other: Tally) -> None:
         """Adds what `other` counted later."""

@@ -87,7 +87,7 @@ def _select(
         stale.unlink()
     shards = [_Shards(output_dir, name, config, SCHEMA, "parquet") for name in SPLITS]
     ledger = tally.ledger = dropped.Ledger(config.keep_dropped)
-    choice = _Choice(ids, taken, held, times, np.isin(np.arange(len(ids)), emptied))
+    choice = _Choice(ids, taken, held, times, np.isin(np.arange(len(ids)), emptied), whole.column("text"))
     cuts = np.bincount(spans[:, 0], minlength=len(ids))
     start = 0
     for uncut in tables:
@@ -110,6 +110,7 @@ class _Choice:
     held: npt.NDArray[np.bool_]  # [N]: whether it is held out
     times: npt.NDArray[np.int64]  # [N]: how often it is written
     emptied: npt.NDArray[np.bool_]  # [N]: whether nothing but repeated passages was in it
+    texts: pa.ChunkedArray  # [N]
 
 
 def _taken(ids: npt.NDArray[np.object_], order: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -138,7 +139,8 @@ def _count(
                 drop = dataclasses.replace(
                     drop, twin=choice.ids[first], similarity=alike, value=alike, limit=limit, threshold=named
                 )
-            tally.drop_found(drop, text)
+            shown = choice.texts[first].as_py() if first >= 0 and tally.wants_example(drop.reason) else ""
+            tally.drop_found(drop, text, shown)
             continue
         tally.count(source, "kept", "", size)
         if cuts[index]:

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Config(BaseModel):
-    """A table of a recipe: unknown keys are refused, values never change, each field's docstring is its help."""
+    """A table of a recipe: unknown keys are refused, values never change, each field's docstring is its help.
+
+    TOML has no null: "none" is it, for a field that may be.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        fields = cls.model_fields
+        empty = {
+            key
+            for key, value in given.items()
+            if value == "none" and key in fields and type(None) in get_args(fields[key].annotation)
+        }
+        return {key: None if key in empty else value for key, value in given.items()}
 
 
 class StageConfig(Config):

@@ -81,5 +81,10 @@ def _drops(total: Row, examples: Row) -> Html:
 def _example(example: object) -> Html:
     body = mapping(example)
     where = " · ".join(str(body[key]) for key in ("source", "uri", "detail") if body.get(key))
-    shown = str(body.get("text") or "")[:EXAMPLE_CHARACTERS]
-    return tag("blockquote", tag("p", tag("bdi", where), class_="note"), tag("pre", shown, dir="auto") if shown else "")
+    text, twin = (str(body.get(key) or "")[:EXAMPLE_CHARACTERS] for key in ("text", "twin"))
+    return tag(
+        "blockquote",
+        tag("p", tag("bdi", where), class_="note"),
+        tag("pre", text, dir="auto") if text else "",
+        join(tag("p", "kept in its place:", class_="note"), tag("pre", twin, dir="auto")) if twin else "",
+    )
