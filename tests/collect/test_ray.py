@@ -1,5 +1,6 @@
 """Ray against one process, byte for byte, a killed worker included."""
 
+import contextlib
 import json
 import os
 import signal
@@ -19,19 +20,21 @@ from gristlm.errors import ConfigError
 
 pytestmark = pytest.mark.extras
 SCRIPT = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from gristlm.collect import CollectConfig, run, signing, spread
 spread.SPAN_UNITS = 20
-output = sys.argv[2]
+output, killing_all = sys.argv[2:]
+
+
+caller = os.getpid()
 
 
 def dies_once(function):
     def work(job):
-        import os, signal
         if not os.path.exists(mark := f"{output}.{function.__name__}"):
             open(mark, "w").close()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(caller if function.__name__ == killing_all else os.getpid(), signal.SIGKILL)
         return function(job)
 
     work.__name__ = function.__name__
@@ -61,8 +64,21 @@ def kill_a_worker(mark: str) -> bool:
     return False
 
 
-def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(tmp_path: Path) -> None:
-    source = tmp_path / "in"
+def ray(source: Path, output: Path, killing_all: str, mark: str) -> subprocess.Popen[bytes]:
+    """Starts the script; the first job called `killing_all` kills the whole run, those of other names their worker."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(source), str(output), killing_all],
+        env={**os.environ, "GRISTLM_MARK": mark},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts with copies and near copies, and the result of one process in `one`."""
+    folder = tmp_path_factory.mktemp("ray")
+    source = folder / "in"
     source.mkdir()
     for number in range(100):
         lines = [f"Mill {number * 31 + line} grinds barley of {line * number % 97} farms." for line in range(2000)]
@@ -72,12 +88,15 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(tmp_path: Path) -> N
         (source / f"near-{number}.txt").write_text(text.replace("Mill", "Windmill", 20))
         (source / f"same-{number}.txt").write_text(text)
     (source / "bad.jsonl").write_text('{"text": "A row about wells."}\nno JSON\n')
-    run(CollectConfig(sources=[str(source)], num_threads=2, heldout_fraction=0.1), {}, tmp_path / "one")
+    run(CollectConfig(sources=[str(source)], num_threads=2, heldout_fraction=0.1), {}, folder / "one")
+    report = json.loads((folder / "one/report.json").read_bytes())
+    assert report["total"]["dropped"]["near duplicate"]["documents"] >= 34
+    return source
+
+
+def test_a_cluster_that_loses_workers_gives_the_same_bytes(source: Path, tmp_path: Path) -> None:
     mark = f"gristlm-{uuid.uuid4()}"
-    command = [sys.executable, "-c", SCRIPT, str(source), str(tmp_path / "ray")]
-    process = subprocess.Popen(
-        command, env={**os.environ, "GRISTLM_MARK": mark}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    process = ray(source, tmp_path / "ray", "", mark)
     killed = False
     while process.poll() is None and not killed:
         killed = kill_a_worker(mark)
@@ -86,9 +105,28 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(tmp_path: Path) -> N
     assert process.returncode == 0, said.decode()[-2000:]
     assert killed
     assert all((tmp_path / f"ray.{name}").exists() for name in ("_sign", "_group"))
-    report = json.loads((tmp_path / "one/report.json").read_bytes())
-    assert report["total"]["dropped"]["near duplicate"]["documents"] >= 34
-    assert content(tmp_path / "ray") == content(tmp_path / "one")
+    assert content(tmp_path / "ray") == content(source.parent / "one")
+
+
+def test_a_run_that_was_killed_goes_on_from_what_was_signed(source: Path, tmp_path: Path) -> None:
+    mark = f"gristlm-{uuid.uuid4()}"
+    process = ray(source, tmp_path / "ray", "_group", mark)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    [signed] = tmp_path.glob("ray/fingerprints/bands-*.bin")
+    before = signed.stat().st_ino
+    again = os.open(signed, os.O_RDONLY)  # its inode is not given to another file while it is open
+    process = ray(source, tmp_path / "ray", "", mark)
+    found = {before}
+    while process.poll() is None:
+        with contextlib.suppress(FileNotFoundError):  # removed at the end
+            found.add(signed.stat().st_ino)
+        time.sleep(0.01)
+    assert found == {before}
+    os.close(again)
+    _, said = process.communicate()
+    assert process.returncode == 0, said.decode()[-2000:]
+    assert content(tmp_path / "ray") == content(source.parent / "one")
 
 
 def test_what_needs_one_reader_is_refused(tmp_path: Path) -> None:
