@@ -41,6 +41,19 @@ def test_a_card_adds_up(tmp_path: Path) -> None:
     assert f"{kept['documents']:,} documents" in card
     assert "### empty" in card
     assert "<b>" not in card
+    # No document has an address of the web, so no domain has a share.
+    assert report["diversity"]["largest_share"] == {"source": 1.0, "domain": None}
+    assert "| domain | none | none |" in card
+
+
+def test_shares_of_domains_are_of_what_has_one(tmp_path: Path) -> None:
+    rows = [{"text": f"Page {n} of the mill.", "url": f"https://{'ab'[n % 4 == 0]}.example/{n}"} for n in range(8)]
+    rows += [{"text": f"A row without an address, and of some length, number {n}."} for n in range(8)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run(CollectConfig(sources=[str(tmp_path / "rows.jsonl")], columns={"uri": "url"}), {}, tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    print(report["by"]["domain"])
+    assert report["diversity"]["largest_share"]["domain"] == pytest.approx(0.75, abs=0.01)
 
 
 @given(st.lists(st.text(st.sampled_from("ab \t\n\x1c\x1f\x85\xa0\u1680\u2003\u200b\u2028\u3000\u6f22\U0001f600"))))

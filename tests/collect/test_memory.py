@@ -70,6 +70,7 @@ def test_five_gigabytes_take_less_than_one(tmp_path: Path) -> None:
     rows = stream(tmp_path / "rows.jsonl.zst", 5_000_000_000)
     most = collect(tmp_path / "rows.jsonl.zst", tmp_path / "out")
     assert json.loads((tmp_path / "out/report.json").read_text())["total"]["kept"]["documents"] > 0.99 * rows
+    print(f"{rows:,} rows, at most {most / 1e6:,.0f} MB")
     assert most < 1_000_000_000
 
 

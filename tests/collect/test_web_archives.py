@@ -1,7 +1,11 @@
 """WARC, WET and ARC files, and MediaWiki dumps, made here in their real formats."""
 
 import bz2
+import dataclasses
 import gzip
+import io
+import re
+import tarfile
 import tracemalloc
 
 import pytest
@@ -61,10 +65,83 @@ def test_a_damaged_warc_costs_what_follows(tmp_path):
     pytest.importorskip("fastwarc")
     packed = b"".join(gzip.compress(one) for one in RECORDS)
     (tmp_path / "a.warc.gz").write_bytes(packed[: len(packed) // 2])
-    documents, _ = read(tmp_path / "a.warc.gz")
-    assert documents[0].uri == "https://example.org/one"
+    documents, drops = read(tmp_path / "a.warc.gz")
+    assert [document.uri for document in documents] == ["https://example.org/one"]
+    assert drops[-1].reason == "damaged file"
+    whole = RECORDS[0] + RECORDS[5]
+    for cut in range(len(RECORDS[0]) + 1, len(whole) - 4, 7):  # of a record that is cut off, nothing is taken
+        (tmp_path / "a.warc").write_bytes(whole[:cut])
+        documents, drops = read(tmp_path / "a.warc")
+        assert [document.uri for document in documents if document.text] == ["https://example.org/one"]
+        assert drops[-1].reason == "damaged file"
     (tmp_path / "b.warc").write_bytes(b"nothing of the kind" * 100)
     assert only_drop(tmp_path / "b.warc").reason in ("no records", "damaged file")
+
+
+def chunked(body):
+    parts = [body[at : at + 100] for at in range(0, len(body), 100)]
+    return b"".join(b"%x\r\n" % len(part) + part + b"\r\n" for part in parts)
+
+
+def test_codings_of_http_are_undone(tmp_path):
+    pytest.importorskip("fastwarc")
+    chunks = "Transfer-Encoding: chunked\r\n"
+    codings = [
+        (PAGE, ""),
+        (chunked(PAGE) + b"0\r\n\r\n", chunks),
+        (chunked(gzip.compress(PAGE)) + b"0\r\n\r\n", chunks + "Content-Encoding: gzip\r\n"),
+        (gzip.compress(gzip.compress(PAGE)), "Content-Encoding: gzip, gzip\r\n"),
+        (PAGE, "Content-Encoding: aes128gcm\r\n"),
+    ]
+    records = [record(f"https://example.org/{at}", body, extra=extra) for at, (body, extra) in enumerate(codings)]
+    (tmp_path / "a.warc").write_bytes(b"".join(records))
+    documents, (drop,) = read(tmp_path / "a.warc")
+    assert len(documents) == 4
+    assert {document.text for document in documents} == {documents[0].text}
+    assert (drop.reason, drop.detail) == ("unknown content encoding", "aes128gcm")
+
+
+def test_a_warc_in_a_stream_that_cannot_be_wound_back(tmp_path):
+    pytest.importorskip("fastwarc")
+    for mode, name, content in (
+        ("w:gz", "a.tar.gz", b"".join(RECORDS)),
+        ("w", "b.tar", gzip.compress(b"".join(RECORDS))),
+    ):
+        with tarfile.open(tmp_path / name, mode) as archive:
+            info = tarfile.TarInfo("pages.warc" + ".gz" * (mode == "w"))
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        documents, drops = read(tmp_path / name)
+        assert [document.uri.rpartition("/")[2] for document in documents] == ["one", "packed", "wet"]
+        assert [drop.reason for drop in drops] == ["status", "media type"]
+
+
+def test_a_bomb_in_a_warc_is_a_drop(tmp_path):
+    pytest.importorskip("fastwarc")
+    page = record("https://example.org/inner", gzip.compress(bytes(64 << 20)), extra="Content-Encoding: gzip\r\n")
+    outer = gzip.compress(record("https://example.org/outer", bytes(200 << 20)))
+    (tmp_path / "inner.warc").write_bytes(page)
+    (tmp_path / "outer.warc.gz").write_bytes(outer)
+    tracemalloc.start()
+    try:
+        assert only_drop(tmp_path / "inner.warc").reason == "too large"
+        assert {drop.reason for drop in read(tmp_path / "outer.warc.gz")[1]} <= {"too large", "decompression bomb"}
+        assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_of_an_archive_is_taken_can_be_said(tmp_path):
+    pytest.importorskip("fastwarc")
+    (tmp_path / "a.warc").write_bytes(b"".join(RECORDS))
+
+    def taken(**settings):
+        documents, drops = read(tmp_path / "a.warc", dataclasses.replace(LIMITS, **settings))
+        return [document.uri.rpartition("/")[2] for document in documents], {drop.reason for drop in drops}
+
+    assert taken(statuses=(200, 404)) == (["one", "gone", "packed", "wet"], {"media type"})
+    assert taken(mimes=("text/plain",)) == (["wet"], {"status", "media type"})
+    assert taken(url_pattern=re.compile("/(one|wet)$")) == (["one", "wet"], {"status", "media type", "url pattern"})
 
 
 def test_pages_of_an_arc(tmp_path):

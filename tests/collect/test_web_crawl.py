@@ -1,9 +1,12 @@
 """Crawls of a loopback site with traps, through the whole stage."""
 
+import contextlib
+import fcntl
 import itertools
 import json
-import os
+import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -41,29 +44,31 @@ def test_traps_cost_their_page_and_nothing_more(tmp_path: Path) -> None:
     site = Site()
     with serving(site), serving(Site()) as other:
         site.pages["/robots.txt"] = (200, {"Content-Type": "text/plain"}, b"User-agent: *\nDisallow: /private\n")
-        targets = ["/a", "/loop1", "/big", "/slow", "/private/x", "/noindex", "/inside", "/metadata", "/other",
-                   "/calendar/0", "/picture", "/gone", "/a/a/a/a/a",
+        targets = ["/a", "/loop1", "/big", "/slow", "/private/x", "/noindex", "/header", "/rel",
+                   "/inside", "/metadata", "/other", "/calendar/0", "/picture", "/gone", "/a/a/a/a/a",
                    "mailto:x@example.org", "file:///etc/passwd"]  # fmt: skip
         site.page("/", html("Start", *targets))
         site.page("/a", html("Page A", "/b", "/#top"))
         site.page("/b", html("Page B"))
         site.page("/noindex", html("Hidden", "/c", head='<meta name="robots" content="noindex">'))
+        site.page("/header", html("Hidden too", "/d"), X_Robots_Tag="noindex, nofollow")
+        site.page("/rel", html("Rel", "/d").replace(b"<a href", b'<a rel="external nofollow" href'))
         site.page("/c", html("Page C", "/d", head='<meta name="robots" content="nofollow">'))
         site.redirect("/loop1", "/loop2")
         site.redirect("/loop2", "/loop1")
         site.redirect("/inside", f"{other.url}/secret")
         site.redirect("/metadata", "http://169.254.169.254/latest/meta-data/")
         site.redirect("/other", "http://example.org/")
-        site.page("/big", b"<p>" + b"x" * 1_200_000)
+        site.page("/big", b"<p>" + b"x" * 10_000_000)
         site.page("/picture", b"\x89PNG", Content_Type="image/png")
         site.slow["/slow"] = 3.0
         site.page("/slow", html("Slow"))
         kept, dropped = crawl(site, tmp_path / "out", max_depth=5)
-        assert kept == ["/", "/a", "/b", "/c", *(f"/calendar/{day}" for day in range(5))]
+        assert kept == ["/", "/a", "/b", "/c", *(f"/calendar/{day}" for day in range(5)), "/rel"]
         assert dropped["robots.txt disallows"] == ["/private/x"]
         assert dropped["too large"] == ["/big"]
         assert dropped["timed out"] == ["/slow"]
-        assert dropped["noindex"] == ["/noindex"]
+        assert sorted(dropped["noindex"]) == ["/header", "/noindex"]
         assert dropped["redirect to another site"] == ["/inside", "/metadata", "/other"]
         assert dropped["not a page of text"] == ["/picture"]
         assert dropped["http 404"] == ["/gone"]
@@ -137,6 +142,20 @@ def test_a_crawl_delay_is_kept(tmp_path: Path) -> None:
     assert all(later - earlier > 0.35 for earlier, later in itertools.pairwise(times[1:]))
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_host_gets_so_many_requests_at_a_time_and_no_more(tmp_path: Path, concurrency: int) -> None:
+    site = Site()
+    with serving(site):
+        site.seconds = 0.05
+        site.page("/", html("Start", *(f"/p{number}" for number in range(12))))
+        for number in range(12):
+            site.page(f"/p{number}", html(f"Page {number}", town=f"town {number}"))
+        crawl(site, tmp_path / "out", concurrency_per_host=concurrency)
+    assert len(site.counts()) == 13
+    assert 1 <= site.most_active <= concurrency
+    assert concurrency == 1 or site.most_active > 1
+
+
 def test_private_addresses_are_refused_unless_asked_for(tmp_path: Path) -> None:
     site = Site()
     with serving(site):
@@ -151,29 +170,53 @@ def test_private_addresses_are_refused_unless_asked_for(tmp_path: Path) -> None:
         assert not site.asked
 
 
-def test_a_killed_crawl_goes_on_without_asking_twice(tmp_path: Path) -> None:
-    site = Site()
+def known(work: Path) -> set[str]:
+    """The paths of the URLs that a crawl has done with or has the page of, once its process has ended."""
+    with (work / "lock").open("a") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)  # which the crawling process holds until it ends
+        with contextlib.closing(sqlite3.connect(work / "pages.sqlite")) as db:
+            db.execute("ATTACH ? AS frontier", (str(work / "frontier.sqlite"),))
+            found = db.execute("SELECT url FROM urls WHERE state = 2 UNION SELECT url FROM pages").fetchall()
+    return {f"/{url.split('/', 3)[3]}" for (url,) in found}
+
+
+def test_a_crawl_killed_at_random_moments_asks_for_nothing_again_that_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    chance, site, count = random.Random(7), Site(), 60
     with serving(site):
-        site.page("/", html("Start", *(f"/p{number}" for number in range(30))))
-        for number in range(30):
-            site.page(f"/p{number}", html(f"Page {number}", town=f"town {number}"))
-        site.seconds = 0.05
+        for number in range(count):
+            ahead = (f"/p{number * 3 + step}" for step in (1, 2, 3) if number * 3 + step < count)
+            site.page(f"/p{number}", html(f"Page {number}", *ahead, town=f"town {number * 7}"))
+        site.seconds = 0.02
         command = [
-            sys.executable, "-m", "gristlm", "collect", site.url, "--allow-private", "--output", str(tmp_path / "out"),
-            "--collect.web.delay_seconds=0.0", "--collect.near_duplicate_threshold=1.0",
+            sys.executable, "-m", "gristlm", "collect", f"{site.url}/p0", "--allow-private",
+            "--collect.web.delay_seconds=0.0", "--collect.near_duplicate_threshold=1.0", "--output",
         ]  # fmt: skip
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
-        while site.counts().total() < 12:
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        before = site.counts()
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        assert not subprocess.run([*command, str(tmp_path / "whole")], capture_output=True).returncode
+        assert set(site.counts().values()) == {1}
+        site.asked.clear()
+        done, mark, kills = set[str](), 0, 0
+        while kills < 4:
+            process = subprocess.Popen([*command, str(tmp_path / "out")], stderr=subprocess.DEVNULL)
+            enough = len(site.asked) + chance.randint(2, 9)
+            while len(site.asked) < enough and process.poll() is None:
+                time.sleep(0.002)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+            assert not done & {path for path, _, _ in site.asked[mark:]}
+            done, mark, kills = known(tmp_path / "out/crawl"), len(site.asked), kills + 1
+        last = subprocess.run([*command, str(tmp_path / "out")], capture_output=True, text=True)
+        assert not last.returncode, last.stderr
+        assert not done & {path for path, _, _ in site.asked[mark:]}
         counts = site.counts()
-    assert set(counts) == {"/", *(f"/p{number}" for number in range(30))}
-    # Only what was on its way when the process was killed may be asked for again: two at most, for one host.
-    assert sum(count - 1 for count in counts.values()) <= 2
-    assert before.total() < 31
-    counted = json.loads((tmp_path / "out" / "report.json").read_text())["total"]
-    assert counted["kept"]["documents"] + sum(each["documents"] for each in counted["dropped"].values()) == 31
+    assert set(counts) == {f"/p{number}" for number in range(count)}
+    # What was on its way when the process was killed had not come: two URLs at most, for one host.
+    assert counts.total() - count <= 2 * kills
+    logs = ("manifest.json", "metrics.jsonl", "started.json")
+    whole, cut = (
+        {file.name: file.read_bytes() for file in (tmp_path / name).iterdir() if file.name not in logs}
+        for name in ("whole", "out")
+    )
+    assert whole == cut

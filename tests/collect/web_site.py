@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -28,6 +28,10 @@ class Site:
         self.asked: list[tuple[str, dict[str, str], float]] = []
         self.seconds = 0.0
         self.slow: dict[str, float] = {}
+        self.streams: dict[str, tuple[dict[str, str], Callable[[], Iterable[bytes]]]] = {}
+        """Paths to headers and what is sent, piece by piece, until the client has enough."""
+        self.active = self.most_active = 0
+        self.lock = threading.Lock()
         self.url = ""
 
     def page(self, path: str, body: bytes, status: int = 200, **headers: str) -> None:
@@ -50,8 +54,21 @@ def serving(site: Site) -> Iterator[Site]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            site.asked.append((self.path, dict(self.headers), time.monotonic()))
+            with site.lock:
+                site.asked.append((self.path, dict(self.headers), time.monotonic()))
+                site.active += 1
+                site.most_active = max(site.most_active, site.active)
+            try:
+                self.answer()
+            finally:
+                with site.lock:
+                    site.active -= 1
+
+        def answer(self) -> None:
             time.sleep(site.slow.get(self.path, site.seconds))
+            if self.path in site.streams:
+                self.stream(*site.streams[self.path])
+                return
             default = (404, {}, b"nothing here")
             if self.path.startswith("/calendar/"):
                 day = int(self.path.rsplit("/", 1)[1])
@@ -66,6 +83,18 @@ def serving(site: Site) -> Iterator[Site]:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+            except OSError:
+                pass
+
+        def stream(self, headers: dict[str, str], pieces: Callable[[], Iterable[bytes]]) -> None:
+            self.close_connection = True
+            try:
+                self.send_response(200)
+                for name, value in {"Content-Type": "text/html", "Connection": "close", **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                for piece in pieces():
+                    self.wfile.write(piece)
             except OSError:
                 pass
 

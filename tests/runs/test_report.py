@@ -15,7 +15,8 @@ from gristlm.errors import MissingArtifactError
 from gristlm.runs import artifact
 from gristlm.runs.report import write_report
 from gristlm.runs.report.chart import Series, line_chart, thin
-from gristlm.runs.report.markup import Html, figure, score, size, tag, text
+from gristlm.runs.report.diversity import diversity
+from gristlm.runs.report.markup import Html, figure, percent, score, size, tag, text
 from gristlm.runs.report.reproduce import to_toml
 
 HOSTILE = "</pre><script>alert('x')</script><img src=x onerror=\"alert(1)\">&amp;\x00\u202e"
@@ -388,3 +389,28 @@ def test_a_line_stays_inside_its_picture(values: list[float]) -> None:
 
 def test_a_single_point_is_no_line() -> None:
     assert line_chart("t", [Series("s", [(1.0, 2.0)])], x="step", y="y") == ""
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [
+        (None, "\N{EN DASH}"), (0.0, "0 %"), (1.93e-07, "< 0.001 %"), (1.93e-05, "0.0019 %"), (0.00193, "0.19 %"),
+        (0.0193, "1.9 %"), (0.0997, "10 %"), (0.193, "19 %"), (0.985, "98 %"), (0.9931, "99.3 %"),
+        (0.99963, "> 99.9 %"), (1.0, "100 %"),
+    ],
+)  # fmt: skip
+def test_a_share_is_readable_and_never_nothing_or_all_by_rounding(share, shown):
+    assert percent(share).replace("\N{NO-BREAK SPACE}", " ") == shown
+
+
+def test_shares_in_pictures_are_percents_and_domains_need_an_address():
+    by = {"source": {"a": {"bytes": 10_000_000}, "b": {"bytes": 193}}, "domain": {"": {"bytes": 10_000_193}}}
+    measured = {
+        "entropy_bits": {"source": 0.0004, "domain": None}, "largest_share": {"source": 0.99998, "domain": None},
+        "type_token": [[64, 40]], "near_duplicate_share": 0.02,
+    }  # fmt: skip
+    page = diversity({"by": by, "diversity": measured}).replace("\N{NO-BREAK SPACE}", " ")
+    assert "0.0019 %" in page
+    assert "e-0" not in page
+    assert "Over sources" in page
+    assert "Over domains" not in page

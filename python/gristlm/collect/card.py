@@ -25,6 +25,7 @@ AXES = ("source", "domain", "licence", "language", "year")
 CURVE_WORDS = 1 << 20  # of the type-token curve: the set of types stays in memory
 MAX_ROWS = 25
 _HOST = re.compile(r"https?://([a-z0-9.-]+)(?:/|$)")  # as nearly all are spelled; the rest is taken apart
+_URL = re.compile(r'"url": "(https?://[^"\\]+)"')
 _COLUMNS = ["text", "source", "uri", "licence", "language", "metadata"]
 _SPACE = np.zeros(256, np.bool_)
 _SPACE[list(b"\t\n\v\f\r\x1c\x1d\x1e\x1f ")] = True  # what str.split takes for white space
@@ -35,11 +36,12 @@ Amounts = dict[str, list[int]]  # name to documents, bytes, words
 def measure(output_dir: Path, tally: Tally) -> dict[str, object]:
     """Returns the figures of the documents in `output_dir`.
 
-    `by`: for each of `AXES`, name to `documents`, `bytes` and `words`, most bytes first. The domain is a web address's
-    host, "" otherwise; the year is that of a document's own date, "unknown" where it has none; words are what white
-    space separates. `diversity`: `entropy_bits` (Shannon, of the shares in bytes) and `largest_share` over sources and
-    domains, `type_token` (words read, distinct ones in lower case, at powers of two of the first 2^20 words), and
-    `near_duplicate_share` of all documents found.
+    `by`: for each of `AXES`, name to `documents`, `bytes` and `words`, most bytes first. The domain is the host of a
+    document's address on the web, "" where it has none; the year is that of its own date, "unknown" where it has none;
+    words are what white space separates. `diversity`: `entropy_bits` (Shannon, of the shares in bytes) and
+    `largest_share` over sources and domains (of what has one; None where nothing has), `type_token` (words read,
+    distinct ones in lower case, at powers of two of the first 2^20 words), and `near_duplicate_share` of all documents
+    found.
     """
     by: dict[str, Amounts] = {axis: {} for axis in AXES}
     types, tokens, curve = set[str](), 0, list[list[int]]()
@@ -49,7 +51,7 @@ def measure(output_dir: Path, tally: Tally) -> dict[str, object]:
         counts = num_words(texts).tolist()
         others = (batch[name].to_pylist() for name in _COLUMNS[1:])
         for row, (source, uri, licence, language, metadata) in enumerate(zip(*others, strict=True)):
-            names = (source, _domain(uri), licence, language, _year(metadata))
+            names = (source, _domain(uri, metadata), licence, language, _year(metadata))
             for axis, name in zip(AXES, names, strict=True):
                 amounts = by[axis].setdefault(name, [0, 0, 0])
                 amounts[0] += 1
@@ -64,12 +66,13 @@ def measure(output_dir: Path, tally: Tally) -> dict[str, object]:
                 at, tokens = at + len(more), tokens + len(more)
                 if tokens == point:
                     curve.append([tokens, len(types)])
+    named = {"source": by["source"], "domain": {name: each for name, each in by["domain"].items() if name}}
     found, near = tally.total("found").documents, tally.total("dropped", "near duplicate").documents
     return {
         "by": {axis: _sorted(amounts) for axis, amounts in by.items()},
         "diversity": {
-            "entropy_bits": {axis: entropy(_bytes(by[axis])) for axis in ("source", "domain")},
-            "largest_share": {axis: largest_share(_bytes(by[axis])) for axis in ("source", "domain")},
+            "entropy_bits": {axis: entropy(_bytes(each)) if each else None for axis, each in named.items()},
+            "largest_share": {axis: largest_share(_bytes(each)) if each else None for axis, each in named.items()},
             "type_token": curve,
             "near_duplicate_share": round(near / found, 6) if found else 0.0,
         },
@@ -122,9 +125,12 @@ def markdown(report: Mapping[str, object]) -> str:
         rows = [(name or "none", *amounts.values()) for name, amounts in by[axis].items()]
         lines += [f"## By {axis}", "", *_table((axis, "documents", "bytes", "words"), rows), ""]
     diversity = cast("dict[str, object]", report["diversity"])
-    entropies = cast("dict[str, float]", diversity["entropy_bits"])
+    entropies = cast("dict[str, float | None]", diversity["entropy_bits"])
     shares = cast("dict[str, float]", diversity["largest_share"])
-    rows = [(axis, f"{entropies[axis]:.2f}", f"{100 * shares[axis]:.1f} %") for axis in entropies]
+    rows = [
+        (axis, "none", "none") if bits is None else (axis, f"{bits:.2f}", f"{100 * shares[axis]:.1f} %")
+        for axis, bits in entropies.items()
+    ]
     lines += ["## Diversity", "", *_table(("over", "entropy (bits)", "share of the largest"), rows), ""]
     lines += [f"Near duplicates: {100 * cast('float', diversity['near_duplicate_share']):.2f} % of what was found.", ""]
     curve = cast("list[list[int]]", diversity["type_token"])
@@ -152,9 +158,12 @@ def _batches(output_dir: Path) -> Iterator[pa.RecordBatch]:
                 yield from file.iter_batches(batch_size=256, columns=_COLUMNS)
 
 
-def _domain(uri: str) -> str:
+def _domain(uri: str, metadata: str) -> str:
     if not uri.startswith(("http://", "https://")):
-        return ""
+        told = _URL.search(metadata)  # of a row of a file, or of a page that was saved
+        if told is None:
+            return ""
+        uri = told[1]
     plain = _HOST.match(uri)
     if plain:
         return plain[1]

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, Self
 from urllib.parse import quote
 
 from gristlm.collect.document import Drop, Entry
@@ -136,7 +136,19 @@ def _time(file: File, seconds: float) -> datetime.datetime:
 
 
 class _Member(tarfile.TarInfo):
-    """A tar member whose headers are not longer than `_MAX_HEADER`: the module would take any into memory."""
+    """A tar member whose headers are not longer than `_MAX_HEADER`: the module would take any into memory.
+
+    Nor does it take a damaged or missing header, after the first, for the end of the archive, as the module does.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the two empty blocks of a whole archive
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error}, where a member or the archive's end should be") from error
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)

@@ -17,7 +17,7 @@ _START = re.compile(
 )
 _END = re.compile(rf"(?im)^[ \t]*(?:\*\*\* ?)?END OF {_NAME}[^\n]*")
 _FIELD = re.compile(
-    r"(?m)^(Title|Author|Editor|Translator|Illustrator|Language|Release Date): +(\S[^\n]*(?:\n {2,}\S[^\n]*)*)"
+    r"(?m)^(Title|Author|Editor|Translator|Illustrator|Language|Release [Dd]ate): +(\S[^\n]*(?:\n {2,}\S[^\n]*)*)"
 )
 _NUMBER = re.compile(r"\[(?:e-?book|e-?text) ?#?(\d{1,7})\]", re.IGNORECASE)
 _PRODUCED = re.compile(

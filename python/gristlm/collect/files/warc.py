@@ -7,9 +7,10 @@ What is no page (a request, an image, a redirect) is left out: counted, by reaso
 from __future__ import annotations
 
 import datetime
+import io
 import re
-from collections.abc import Iterator, Mapping
-from typing import BinaryIO, Protocol, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, BinaryIO, Protocol, cast
 
 from gristlm.cleaning import extract_text
 from gristlm.collect import charset
@@ -22,6 +23,7 @@ from gristlm.errors import InputError, missing_extra
 _HTML = ("text/html", "application/xhtml+xml")
 _TEXT = ("text/plain",)
 _TIMES = 3  # as for a page in a file of its own
+_CODINGS = frozenset(("identity", "chunked", "gzip", "x-gzip", "deflate", "br"))
 _MAX_HEADER = 1 << 20
 _ARC_LINE = 1 << 16
 
@@ -34,9 +36,11 @@ def read(file: File) -> Iterator[Entry]:
         raise missing_extra("fastwarc", "warc") from error
     limit = file.limits.max_document_bytes * _TIMES
     number = 0
-    with file.open() as opened:
+    packed = file.name.lower().endswith(".zst")  # by FastWARC, which knows the dictionaries of web archives
+    with file.open() if packed else open_binary(file) as opened:
+        stream = _Stream(opened)
         records = ArchiveIterator(
-            opened,
+            cast("BinaryIO", stream),
             record_types=WarcRecordType.response | WarcRecordType.conversion | WarcRecordType.resource,
             parse_http=True,
             max_header_len=_MAX_HEADER,
@@ -46,27 +50,60 @@ def read(file: File) -> Iterator[Entry]:
                 headers = record.headers
                 uri = (headers.get("WARC-Target-URI") or "").strip("<>") or f"{file.uri}#record={number}"
                 status, mime = 200, (headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-                location = ""
+                codings: list[str] = []
                 if record.is_http and record.http_headers is not None:
                     status = record.http_headers.status_code or 0
                     mime = (record.http_content_type or "").lower()
-                    location = record.http_headers.get("Content-Encoding") or ""
+                    for name in ("Transfer-Encoding", "Content-Encoding"):
+                        given = (record.http_headers.get(name) or "").lower().replace(",", " ").split()
+                        codings += reversed(given)  # the last was applied last
                 refused = _refused(file, uri, status, mime)
-                if refused is None and location.lower() not in ("", "identity", "gzip", "x-gzip", "deflate", "br"):
-                    refused = Drop(file.source, uri, "unknown content encoding", location)
+                if refused is None and (unknown := sorted(set(codings) - _CODINGS)):
+                    refused = Drop(file.source, uri, "unknown content encoding", ", ".join(unknown))
                 if refused is not None:
                     yield refused
                     continue
-                content = _payload(record.reader, location.lower(), limit)
+                wanted = min(record.content_length, limit + 1)
+                content = record.reader.read(wanted)
+                if len(content) < wanted:
+                    raise EOFError(f"record {number} is cut off")
+                if codings and len(content) <= limit:
+                    content = _decoded(content, codings, limit)
                 part = f"{number}/{record.record_id or ''}".rstrip("/")
                 yield _page(file, part, uri, mime, content, limit, _when(headers.get("WARC-Date") or ""))
-        except (OSError, ValueError, EOFError) as error:
+            if number and not packed and not stream.ends_with_a_record:
+                raise EOFError("the archive is cut off")
+        except (Refusal, OSError, ValueError, EOFError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            yield file.drop(f"record={number + 1}", "damaged file", f"{file.where}: after record {number}: {error}")
+            reason = error.reason if isinstance(error, Refusal) else "damaged file"
+            yield file.drop(f"record={number + 1}", reason, f"{file.where}: after record {number}: {error}")
             return
     if not number:
         raise Refusal("no records", f"{file.where} holds no page of a WARC file", fault=False)
+
+
+class _Stream:
+    """A file as FastWARC reads it, from any kind of stream; it knows how it ended."""
+
+    def __init__(self, opened: IO[bytes]) -> None:
+        # One piece at a time, so that what stands before damage is given before the damage is met.
+        self._read = cast("Callable[[int], bytes]", getattr(opened, "read1", opened.read))
+        self._count, self._last = 0, b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        content = self._read(size)
+        self._count += len(content)
+        self._last = (self._last + content[-4:])[-4:]
+        return content
+
+    def tell(self) -> int:
+        return self._count
+
+    @property
+    def ends_with_a_record(self) -> bool:
+        """Whether two line ends close the file, as they close each record (ISO 28500, 4)."""
+        return self._last.replace(b"\r", b"").endswith(b"\n\n")
 
 
 def read_arc(file: File) -> Iterator[Entry]:
@@ -102,6 +139,8 @@ def read_arc(file: File) -> Iterator[Entry]:
                 status = int(found[1]) if found else 0
             refused = _refused(file, uri, status, mime)
             yield refused or _page(file, str(number), uri, mime, content, limit, _when(date))
+    if not number:
+        raise Refusal("no records", f"{file.where} holds no page of an ARC file", fault=False)
 
 
 def _refused(file: File, uri: str, status: int, mime: str) -> Drop | None:
@@ -115,18 +154,19 @@ def _refused(file: File, uri: str, status: int, mime: str) -> Drop | None:
     return None
 
 
-def _payload(reader: _Readable, encoding: str, limit: int) -> bytes:
-    """Returns at most `limit` + 1 bytes of a record's content, unpacked (FastWARC has joined its chunks)."""
-    from fastwarc.stream_io import BrotliReader, GzipReader
+def _decoded(content: bytes, codings: Sequence[str], limit: int) -> bytes:
+    """Returns at most `limit` + 1 bytes of a body, its transfer and content codings undone in this order."""
+    from fastwarc.stream_io import BrotliReader, ChunkedReader, GzipReader
 
-    if encoding == "br":
-        reader = BrotliReader(cast("BinaryIO", reader))
-    elif encoding not in ("", "identity"):
-        reader = GzipReader(cast("BinaryIO", reader))
-    content = bytearray()
-    while len(content) <= limit and (more := reader.read(limit + 1 - len(content))):
-        content += more
-    return bytes(content)
+    readers = {"chunked": ChunkedReader, "br": BrotliReader}
+    reader: _Readable = io.BytesIO(content)
+    for coding in codings:
+        if coding not in ("", "identity"):
+            reader = readers.get(coding, GzipReader)(cast("BinaryIO", reader))
+    whole = bytearray()
+    while len(whole) <= limit and (more := reader.read(limit + 1 - len(whole))):
+        whole += more
+    return bytes(whole)
 
 
 class _Readable(Protocol):

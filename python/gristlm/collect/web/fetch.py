@@ -27,6 +27,7 @@ from scrapy.exceptions import (
     ResponseDataLossError,
 )
 from scrapy.http import Request
+from twisted.web._newclient import HTTPParser
 
 from gristlm.collect import optout
 from gristlm.collect.web import urls
@@ -38,6 +39,8 @@ from gristlm.collect.web.store import Store, Visit
 _REPORT_SECONDS = 0.5
 _GRACE_SECONDS = 5.0
 NOT_PUBLIC = "not a public address"
+MAX_HEADER_BYTES = 256 * 1024  # ours: what browsers take at most
+_LONG_HEADERS = f"headers of more than {MAX_HEADER_BYTES:,} bytes"
 
 
 class _Resolver:
@@ -102,6 +105,8 @@ class _Spider(scrapy.Spider):
         except Exception as error:  # whatever a server does to the client is a counted drop, never the end of the crawl
             if host in self._guard.refused:
                 return Answer(error=NOT_PUBLIC, detail=self._guard.refused[host])
+            if _LONG_HEADERS in str(error):
+                return Answer(error=TOO_LARGE, detail=_LONG_HEADERS)
             return Answer(error="no connection", detail=f"{type(error).__name__}: {error}")
         found = {
             name.decode("latin-1").lower(): "\n".join(each.decode("latin-1") for each in values)
@@ -144,6 +149,21 @@ def _settings(config: WebConfig, agent: str, guard: Guard) -> dict[str, object]:
     }
 
 
+def _bound_headers() -> None:
+    """Makes Twisted, which holds as many headers as a server sends, give up an answer with too many."""
+    parser_class: Any = HTTPParser  # Twisted's attributes have no types
+    received = parser_class.dataReceived
+
+    def data_received(parser: Any, data: bytes) -> None:
+        if parser.line_mode:
+            parser.header_bytes = getattr(parser, "header_bytes", 0) + len(data)
+            if parser.header_bytes > MAX_HEADER_BYTES:
+                raise ValueError(_LONG_HEADERS)
+        received(parser, data)
+
+    parser_class.dataReceived = data_received
+
+
 def _private_hosts(job: Mapping[str, Any], config: WebConfig) -> set[str]:
     if not config.allow_private:
         return set()
@@ -168,6 +188,7 @@ def main() -> None:
         fcntl.lockf(lock, fcntl.LOCK_EX)  # waits for a crawl whose parent was killed a moment ago
         config = WebConfig(**job["config"])
         guard = Guard(_private_hosts(job, config))
+        _bound_headers()
         process = AsyncCrawlerProcess(_settings(config, job["agent"], guard), install_root_handler=False)
         process.crawl(_Spider, job=job, guard=guard)
         process.start()

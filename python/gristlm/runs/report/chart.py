@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gristlm.runs.report.markup import Html, details, figure, join, score, table, tag
 
@@ -82,8 +82,11 @@ def line_chart(title: str, series: Sequence[Series], *, x: str, y: str, referenc
     return tag("figure", caption, picture, _figures(title, lines, x))
 
 
-def dot_chart(title: str, dots: Sequence[Dot], *, y: str) -> Html:
-    """Returns a figure with one row per dot and its 95 % interval as a line; nothing where there is no dot."""
+def dot_chart(title: str, dots: Sequence[Dot], *, y: str, show: Callable[[float | None], str] = score) -> Html:
+    """Returns a figure with one row per dot and its 95 % interval as a line; nothing where there is no dot.
+
+    `show` writes the values.
+    """
     if not dots:
         return Html("")
     values = [value for dot in dots for value in (dot.value, dot.low, dot.high) if value is not None]
@@ -95,7 +98,7 @@ def dot_chart(title: str, dots: Sequence[Dot], *, y: str) -> Html:
         return names + (value - ticks[0]) / ((ticks[-1] - ticks[0]) or 1) * (WIDTH - names - 50)
 
     parts: list[Html] = []
-    for tick, shown in _shown(ticks):
+    for tick, shown in _shown(ticks) if show is score else [(tick, show(tick)) for tick in ticks]:
         parts.append(
             tag("line", x1=_px(across(tick)), x2=_px(across(tick)), y1=_px(top), y2=_px(height - 24), class_="grid")
         )
@@ -103,7 +106,7 @@ def dot_chart(title: str, dots: Sequence[Dot], *, y: str) -> Html:
     for place, dot in enumerate(dots):
         middle = top + row * (place + 0.5)
         tone = f"s{dot.slot}" if dot.slot else "base"
-        between = f" (95 % interval {score(dot.low)} to {score(dot.high)})" if dot.low is not None else ""
+        between = f" (95 % interval {show(dot.low)} to {show(dot.high)})" if dot.low is not None else ""
         parts.append(_label(names - 10, middle + 4, _short(dot.name), "end", "name"))
         if dot.low is not None and dot.high is not None:
             parts.append(
@@ -119,7 +122,7 @@ def dot_chart(title: str, dots: Sequence[Dot], *, y: str) -> Html:
         parts.append(
             tag(
                 "circle",
-                tag("title", f"{dot.name}: {score(dot.value)}{between}"),
+                tag("title", f"{dot.name}: {show(dot.value)}{between}"),
                 cx=_px(across(dot.value)),
                 cy=_px(middle),
                 r="5",
@@ -130,12 +133,12 @@ def dot_chart(title: str, dots: Sequence[Dot], *, y: str) -> Html:
             _label(
                 across(dot.high if dot.high is not None else dot.value) + 9,
                 middle + 4,
-                score(dot.value),
+                show(dot.value),
                 "start",
                 "value",
             )
         )
-    described = ", ".join(f"{dot.name} {score(dot.value)}" for dot in dots)
+    described = ", ".join(f"{dot.name} {show(dot.value)}" for dot in dots)
     picture = tag(
         "svg", *parts, viewBox=f"0 0 {WIDTH:.0f} {height:.0f}", role="img", aria_label=f"{title}: {described}"
     )

@@ -18,7 +18,7 @@ def diversity(documents: Row) -> Html:
         return Html("")
     entropies, largest = mapping(measured.get("entropy_bits")), mapping(measured.get("largest_share"))
     pictures = [
-        dot_chart(f"Share of text by {axis}", _shares(mapping(by.get(axis))), y="of the bytes kept")
+        dot_chart(f"Share of text by {axis}", _shares(mapping(by.get(axis))), y="of the bytes kept", show=percent)
         for axis in ("source", "domain", "licence", "language", "year")
         if len(mapping(by.get(axis))) > 1
     ]
@@ -32,12 +32,14 @@ def diversity(documents: Row) -> Html:
             "Near duplicates",
             [Dot("near copies", near, None, None), Dot("the rest", 1 - near, None, None)],
             y="of the documents found",
+            show=percent,
         )
     )
     said = [
         f"Over {axis}s: entropy {figure(number(entropies.get(axis)))} bits, the largest has "
         f"{percent(number(largest.get(axis)))}."
         for axis in entropies
+        if number(entropies[axis]) is not None  # no document has an address of the web: there are no domains
     ]
     return join(note(" ".join(said)), tag("div", *pictures, class_="charts"))
 

@@ -130,5 +130,14 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Returns a share of one in percent."""
-    return NONE if share is None else f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+    """Returns a share of one in percent: whole ones, two digits below ten, and never 0 or 100 for what only is near."""
+    if share is None:
+        return NONE
+    value = 100 * share
+    if 0 < value < 0.001 or 99.9 < value < 100:
+        shown = "<\N{NO-BREAK SPACE}0.001" if value < 1 else ">\N{NO-BREAK SPACE}99.9"
+    elif 0 < value < 9.95:
+        shown = f"{value:.2g}"
+    else:
+        shown = f"{value:.1f}" if 99 < value < 100 else f"{value:.0f}"
+    return f"{shown}\N{NO-BREAK SPACE}%"
