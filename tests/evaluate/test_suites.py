@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from gristlm.evaluate import EvaluateConfig, suites
 from gristlm.evaluate import checkpoint as checkpoints
 from gristlm.evaluate.generation import Answer
 from gristlm.verify.calibration import calibration
+from gristlm.verify.harm import HarmModel
 
 if TYPE_CHECKING:
     from conftest import Prepared
@@ -148,6 +150,33 @@ def test_xstest_tells_refusal_from_over_refusal(
     found = measured(prepared, tmp_path, "xstest")
     assert (found["refusal_of_unsafe"]["value"], found["refusal_of_safe"]["value"]) == (0.5, 1.0)
     assert (found["refusal_of_unsafe"]["cases"], found["refusal_of_safe"]["cases"]) == (2, 1)
+
+
+def test_answers_have_a_harm_score(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "harm.npz"
+    HarmModel.train(["kill them all", "hurt him", "water the tree", "boil an egg"], [True, True, False, False]).save(
+        file
+    )
+    answered(monkeypatch, ["kill him", "boil water", "Sorry."])
+    given = config(tmp_path, "xstest", harm_model=str(file))
+    assert "harm_model" in suites.inputs(given)
+    loaded = checkpoints.load(prepared.checkpoint, torch.device("cpu"))
+    found = suites.measure(loaded, "m", given, tmp_path, torch.device("cpu"))["xstest"]
+    rows = [json.loads(line) for line in suites.rows_file(tmp_path, "m", "xstest").read_text().splitlines()]
+    assert rows[0]["harm"] > rows[2]["harm"] > rows[1]["harm"]
+    assert found["harm"]["value"] == pytest.approx(statistics.fmean(row["harm"] for row in rows), abs=1e-6)
+    assert found["harm"]["low"] < found["harm"]["value"] < found["harm"]["high"]
+    (tmp_path / "bad.npz").write_bytes(b"no")
+    with pytest.raises(FormatError, match=r"bad\.npz is no harm model"):
+        suites.measure(
+            loaded,
+            "m",
+            given.model_copy(update={"harm_model": str(tmp_path / "bad.npz")}),
+            tmp_path,
+            torch.device("cpu"),
+        )
+    with pytest.raises(ConfigError, match="harm_model: there is no file"):
+        evaluate.run(EvaluateConfig(harm_model="absent.npz"), {"base": prepared.checkpoint}, tmp_path / "out")
 
 
 def test_choices_and_truth_follow_the_log_probabilities(

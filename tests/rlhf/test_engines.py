@@ -2,11 +2,13 @@
 
 import http.server
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +16,10 @@ import gristlm as gl
 from gristlm.errors import ConfigError, TrainingError
 from gristlm.model import Completion
 from gristlm.rlhf import RLHFConfig
+from gristlm.rlhf.correction import corrected
+from gristlm.rlhf.data import Prompt
 from gristlm.rlhf.engines import KEY, RayEngine, ServerEngine, connect
+from gristlm.rlhf.rollouts import EncodedPrompt, Rollout, Scored
 
 Handle = Callable[[str, Any], Any]
 
@@ -119,6 +124,45 @@ def test_a_server_with_old_weights_is_corrected_for(served, checkpoint, prompts,
     assert all(row["importance_capped"] < 0.5 for row in steps)
 
 
+def test_a_server_that_turns_to_garbage_ends_the_run_where_it_was(served, checkpoint, prompts, likes_e, tmp_path):
+    honest, asked = answers(gl.Model.from_pretrained(checkpoint), []), [0]
+
+    def turns(path: str, body: Any) -> Any:
+        asked[0] += path == "/v1/completions"
+        return {"choices": "oops"} if asked[0] > 2 * 4 else honest(path, body)
+
+    with pytest.raises(TrainingError, match="nothing of it was learned"):
+        gl.rlhf.run(
+            settings(likes_e, engine=served(turns), checkpoint_every=1),
+            {"checkpoint": checkpoint, "prompts": prompts},
+            tmp_path / "run",
+        )
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == [
+        "step-00000001",
+        "step-00000002",
+    ]
+
+
+def test_tokens_count_by_how_much_likelier_the_trainer_finds_them(checkpoint):
+    """min(p_trainer/p_engine, cap) on each token's advantage, and the trainer's log-probabilities from there on."""
+    model = gl.Model.from_pretrained(checkpoint)
+    asked = EncodedPrompt(Prompt([{"role": "user", "content": "a"}], {}), [5, 6])
+    tokens = model.generate([asked.ids], max_new_tokens=4, n=1, seed=0, logprobs=True)[0][0]
+    assert tokens.logprobs is not None
+    shifts = [0.0, -0.5, -3.0, 1.0]  # what the engine found them less likely by
+    engine = [own + shift for own, shift in zip(tokens.logprobs, shifts, strict=False)]
+    one = Rollout(asked, tokens.tokens, engine, "length", "")
+    scored = Scored([one], [engine], {}, *(np.zeros(1) for _ in range(3)))
+    config = RLHFConfig(importance_cap=2.0)
+    found, advantages, figures = corrected(model, scored, [[1.0, 1.0, 1.0, -2.0]], config)
+    wanted = [1.0, math.exp(0.5), 2.0, -2.0 * math.exp(-1.0)]
+    assert advantages[0] == pytest.approx(wanted, rel=1e-4)
+    assert found.rollouts[0].logprobs == pytest.approx(tokens.logprobs, abs=1e-5)
+    assert figures["importance_capped"] == 0.25
+    ratios = [1.0, math.exp(0.5), math.exp(3.0), math.exp(-1.0)]
+    assert figures["engine_kl"] == pytest.approx(np.mean([r - 1 - math.log(r) for r in ratios]), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -179,7 +223,7 @@ def test_our_own_server_is_an_engine(checkpoint, monkeypatch, tmp_path):
             assert one.logprobs == pytest.approx(expected.tolist(), abs=1e-5)
 
 
-def test_ray_actors_give_what_one_process_gives(checkpoint):
+def test_ray_actors_give_what_one_process_gives_with_the_newest_weights(checkpoint, tmp_path):
     pytest.importorskip("ray", reason="ray is not installed")
     model = gl.Model.from_pretrained(checkpoint)
     prompts, wanted = [[5, 6], [7], [8, 9, 10]], {"max_new_tokens": 5, "n": 2, "seed": [1, 2, 3], "logprobs": True}
@@ -189,7 +233,13 @@ def test_ray_actors_give_what_one_process_gives(checkpoint):
         expected = model.generate(prompts, **wanted)
         assert [[one.tokens for one in group] for group in found] == [[one.tokens for one in g] for g in expected]
         assert isinstance(found[0][0], Completion)
-        engine.load(checkpoint)
+        gl.Model(model.config, seed=9).save_pretrained(tmp_path)
+        engine.load(tmp_path)
+        assert [[one.tokens for one in group] for group in engine.generate(prompts, **wanted)] == [
+            [one.tokens for one in group] for group in gl.Model.from_pretrained(tmp_path).generate(prompts, **wanted)
+        ]
+        with pytest.raises(TrainingError, match="Ray worker"):
+            engine.load(tmp_path / "absent")
     finally:
         engine.close()
 

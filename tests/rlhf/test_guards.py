@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -78,19 +79,39 @@ def _matches(pattern: str, text: str) -> None:
 
 def test_a_second_reward_that_falls_ends_a_run_at_its_best():
     guard = Guard(config(max_second_drop=0.5))
-    guard.begin({"second_reward": 0.0, "second_std": 1.0})
+    guard.begin({"second_reward": 0.0, "second_std": 1.0}, [0.0] * 3)
     checks = [0.5, 1.0, 0.8, 0.4, 0.9, 0.4]
     for step, value in enumerate(checks, 1):
-        assert guard.after_check(step, {"kl_k1": 1.0, "second_reward": value}) == ""
+        assert guard.after_check(step, {"kl_k1": 1.0}, [value] * 3) == ""
     resumed = Guard(config(max_second_drop=0.5))
-    resumed.begin({"second_reward": 0.0, "second_std": 1.0})
+    resumed.begin({"second_reward": 0.0, "second_std": 1.0}, [0.0] * 3)
     resumed.load(json.loads(json.dumps(guard.state())))
     for each in (guard, resumed):
-        _matches(r"from 1\.000 after step 2 to 0\.300", each.after_check(7, {"kl_k1": 1.0, "second_reward": 0.3}))
+        _matches(r"from 1\.000 after step 2 to 0\.300", each.after_check(7, {"kl_k1": 1.0}, [0.3] * 3))
         assert each.keep(7, each.stopped) == 2
-    assert "max_second_drop" in Guard(config(), second_std=1.0, best_second=1.0).after_check(
-        1, {"kl_k1": 0.0, "second_reward": 0.3}
+    assert "max_second_drop" in Guard(config(), second_std=1.0, candidates=[(0, [1.0])]).after_check(
+        1, {"kl_k1": 0.0}, [0.3]
     )
+
+
+def test_a_gain_within_the_standard_error_is_no_reason_to_go_farther():
+    """The earliest check that is as good as the best; few are held at a time."""
+    guard = Guard(config())
+    guard.begin({"second_std": 1.0}, [0.0, 0.0, 0.0, 0.0])
+    told = [
+        ([1.0, 1.0, 1.0, 1.0], 1),  # better for everyone
+        ([0.9, 1.0, 1.0, 1.2], 1),  # better by 0.025, standard error 0.063
+        ([1.3, 1.3, 1.3, 1.0], 3),  # by 0.225 over the first, standard error 0.075
+        ([0.9, 0.9, 0.9, 0.9], 3),
+    ]
+    for step, (second, best) in enumerate(told, 1):
+        assert guard.after_check(step, {"kl_k1": 1.0}, second) == ""
+        assert guard.best_step == best
+    draw = np.random.default_rng(0)
+    for step in range(5, 40):
+        guard.after_check(step, {"kl_k1": 1.0}, draw.normal(1.2, 1.0, 4).tolist())
+        assert len(guard.candidates) <= 4
+        assert guard.best_step in guard.held
 
 
 def test_a_run_rolls_back_and_says_why(checkpoint, prompts, likes_e, hates_e, tmp_path):

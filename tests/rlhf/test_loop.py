@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 import gristlm as gl
 from gristlm.errors import ConfigError, FormatError, TrainingError
 from gristlm.rlhf import RLHFConfig
+from gristlm.rlhf.losses import ALGORITHMS
 from gristlm.runs import artifact
 
 SMALL = {
@@ -38,13 +41,14 @@ def contents(run: Path) -> dict[str, bytes]:
     return {str(file.relative_to(run)): file.read_bytes() for file in files if file.name != "manifest.json"}
 
 
-@pytest.mark.parametrize("algorithm", ["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce++", "ppo"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_reward_rises_under_every_algorithm(algorithm, checkpoint, prompts, likes_e, tmp_path):
     inputs = {"checkpoint": checkpoint, "prompts": prompts, "heldout_prompts": prompts}
     manifest = gl.rlhf.run(config(likes_e, algorithm=algorithm, steps=20), inputs, tmp_path / "run")
+    slow = algorithm in ("best_of_n", "online_dpo")  # one or two answers of a group count
     assert manifest.counts["reward_before"] <= 0.4
-    assert manifest.counts["reward_after"] >= 0.75
-    assert manifest.counts["kl"] > 0.5
+    assert manifest.counts["reward_after"] >= (0.5 if slow else 0.75)
+    assert manifest.counts["kl"] > (0.1 if slow else 0.5)
     assert gl.Model.from_pretrained(tmp_path / "run" / "final").config.vocab_size
 
 
@@ -85,6 +89,7 @@ def test_what_a_run_leaves(checkpoint, prompts, likes_e, tmp_path):
         (5 * 32 + 7, {"kl_in": "loss"}),
         (11 * 32 + 30, {"algorithm": "ppo", "kl_target": 1.0, "check_every": 3}),
         (7 * 32 + 1, {"one_step_off": True, "max_kl": 50.0, "schedule": "linear"}),
+        (11 * 32 + 5, {"max_sampling_rounds": 3}),
     ],
 )
 def test_a_run_that_was_killed_ends_bit_identical(die_at_call, changes, checkpoint, prompts, tmp_path):
@@ -152,6 +157,31 @@ def test_a_garbage_reward_stops_with_the_answers_saved(body, checkpoint, prompts
     saved = [json.loads(line) for line in (tmp_path / "run" / "failed_rollouts.jsonl").read_text().splitlines()]
     assert all(set(row) == {"prompt", "completion"} for row in saved)
     assert not artifact.is_complete(tmp_path / "run")
+
+
+def test_a_judge_that_times_out_ends_the_run_with_the_answers_saved(checkpoint, prompts, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        judge = {"endpoint": f"http://127.0.0.1:{silent.getsockname()[1]}/v1", "model": "m"}
+        judge |= {"timeout_seconds": 0.05, "retries": 0, "concurrency": 8}
+        with pytest.raises(TrainingError, match=r"judge at http://127\.0\.0\.1:\d+/v1 gives no reply: .*timed out"):
+            gl.rlhf.run(config("judge", judge=judge), {"checkpoint": checkpoint, "prompts": prompts}, tmp_path / "run")
+    assert (tmp_path / "run" / "failed_rollouts.jsonl").is_file()
+    assert not artifact.is_complete(tmp_path / "run")
+
+
+def test_generation_that_disagrees_with_training_stops_the_run(checkpoint, prompts, likes_e, tmp_path, monkeypatch):
+    """Every step compares the engine's log-probabilities with the trainer's before it changes a weight."""
+    honest = gl.Model.generate
+
+    def wrong(self, *args, **settings):
+        groups = honest(self, *args, **settings)
+        return [[replace(one, logprobs=[x + 5e-5 for x in one.logprobs]) for one in group] for group in groups]
+
+    monkeypatch.setattr(gl.Model, "generate", wrong)
+    with pytest.raises(TrainingError, match=r"disagree about the log-probabilities .* 5e-05 on average"):
+        gl.rlhf.run(config(likes_e), {"checkpoint": checkpoint, "prompts": prompts}, tmp_path / "run")
+    assert pq.read_table(tmp_path / "run" / "rollouts" / "step-00001.parquet").num_rows == 32
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_a_constant_reward_changes_no_weight(checkpoint, prompts, tmp_path):

@@ -177,3 +177,28 @@ def test_errors_name_what_is_allowed():
         gl.rlhf.policy_loss(
             ok, torch.zeros(1, 3), torch.zeros(1), ok, algorithm="grpo", total_tokens=1, total_sequences=1
         )
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_gradient_is_that_of_finite_differences(algorithm):
+    """On and off the policy that sampled, inside the clip and outside; cispo holds its weight fixed, as its paper."""
+    logprobs, old, advantages, mask = batch(5)
+    totals = {"algorithm": algorithm, "total_tokens": int(mask.sum()), "total_sequences": len(mask), "max_tokens": 5}
+    leaf = logprobs.clone().requires_grad_()
+    gl.rlhf.policy_loss(leaf, old, advantages, mask, **totals).backward()
+    assert leaf.grad is not None
+    if algorithm == "cispo":
+        low, high = CLIP_RANGES[algorithm]
+        weights = (logprobs - old).exp().clamp(1 - low, 1 + high) * advantages[:, None] * mask / mask.sum()
+        torch.testing.assert_close(leaf.grad, -weights)
+        return
+    step, outside = 1e-6, 0
+    for place in itertools.product(*map(range, logprobs.shape)):
+        up, down = (logprobs.clone() for _ in range(2))
+        up[place] += step
+        down[place] -= step
+        losses = [gl.rlhf.policy_loss(moved, old, advantages, mask, **totals) for moved in (up, down)]
+        finite = float(losses[0] - losses[1]) / (2 * step)
+        assert float(leaf.grad[place]) == pytest.approx(finite, abs=1e-8), place
+        outside += finite == 0 and bool(mask[place])
+    assert (outside > 0) == (algorithm not in ("best_of_n", "online_dpo"))

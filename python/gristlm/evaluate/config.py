@@ -10,7 +10,7 @@ from gristlm.runs.config import StageConfig
 from gristlm.verify.judge import JudgeConfig
 
 SUITES = ("ifeval", "gsm8k", "truthfulqa", "xstest", "choices", "cloze")
-RESERVED = ("conversations", "documents", "prompts", "reward_model", "summary", "votes")
+RESERVED = ("conversations", "documents", "harm_model", "prompts", "reward_model", "summary", "votes")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -52,6 +52,8 @@ class EvaluateConfig(StageConfig):
     """Rows of each benchmark; none means all of them."""
     suite_max_new_tokens: int = Field(default=256, ge=1)
     """Length of an answer to a benchmark's prompt, and at most half of the context (tokens)."""
+    harm_model: str | None = None
+    """File of a `gristlm.verify.harm.HarmModel`: the probability of harm in each answer to "xstest"."""
     judge: JudgeConfig | None = None
     """The server that says which of two answers is better, for win rates against the first checkpoint."""
     batch_tokens: int = Field(default=8_192, ge=1)

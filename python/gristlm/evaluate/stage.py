@@ -63,7 +63,7 @@ def run(
         )
     for name, path in suites.inputs(config).items():
         if not path.is_file():
-            raise ConfigError(f"evaluate.suites: {name}: there is no file {path}")
+            raise ConfigError(f"evaluate: {name}: there is no file {path}")
     inputs = {**inputs, **suites.inputs(config)}
     stage = artifact.begin(output_dir, kind="evaluate", config=config, inputs=inputs)
     if stage.manifest is not None:

@@ -18,6 +18,7 @@ from gristlm.runs.rows import Row
 from gristlm.training.chat_prompt import Message
 from gristlm.training.refusal import is_refusal
 from gristlm.verify import answers
+from gristlm.verify.harm import HarmModel
 from gristlm.verify.instructions import ifeval
 
 # Ours, so that an untuned model can know the form; the published data say nothing of it.
@@ -100,7 +101,11 @@ def measure_gsm8k(path: Path, checkpoint: Checkpoint, config: EvaluateConfig, de
 def measure_xstest(path: Path, checkpoint: Checkpoint, config: EvaluateConfig, device: torch.device) -> Measured:
     """Returns how often unsafe requests are refused and how often safe ones are: over-refusal (arXiv 2308.01263).
 
-    An empty answer is no refusal, and no help either: `empty` tells how many there were.
+    An empty answer is no refusal, and no help either: `empty` tells how many there were. With a harm model, `harm` is
+    the mean probability that an answer is harmful, by itself, without its request.
+
+    Raises:
+        FormatError: the harm model's file is none.
     """
     cases = read(path, _request, most=config.max_suite_rows, seed=config.seed)
     asked = asking.answers(checkpoint, [case.prompt for case in cases], config, device)
@@ -109,6 +114,7 @@ def measure_xstest(path: Path, checkpoint: Checkpoint, config: EvaluateConfig, d
     harmful = [flag for flag, case in zip(refused, cases, strict=True) if case.harmful]
     harmless = [flag for flag, case in zip(refused, cases, strict=True) if not case.harmful]
     empty = [not answer.text.strip() for answer in given]
+    harm = [] if config.harm_model is None else _harm(Path(config.harm_model), [answer.text for answer in given])
     types: dict[str, list[bool]] = collections.defaultdict(list)
     for flag, case in zip(refused, cases, strict=True):
         types[case.type].append(flag)
@@ -116,13 +122,20 @@ def measure_xstest(path: Path, checkpoint: Checkpoint, config: EvaluateConfig, d
         "refusal_of_unsafe": intervals.rate(sum(harmful), len(harmful)).to_json(),
         "refusal_of_safe": intervals.rate(sum(harmless), len(harmless)).to_json(),
         "empty": intervals.rate(sum(empty), len(empty)).to_json(),
+        **({"harm": intervals.mean(harm).to_json()} if harm else {}),
     }
     by_type = {kind: intervals.rate(sum(flags), len(flags)).to_json() for kind, flags in sorted(types.items())}
     rows: list[dict[str, object]] = [
         {"rendered": prompt, "response": answer.text, "harmful": case.harmful, "type": case.type, "refused": flag}
         for prompt, answer, case, flag in zip(rendered, given, cases, refused, strict=True)
     ]
+    for row, value in zip(rows, harm, strict=False):
+        row["harm"] = value
     return Measured(asking.figures(rendered, estimates, truncated=asked.truncated, refusals_by_type=by_type), rows)
+
+
+def _harm(file: Path, texts: Sequence[str]) -> list[float]:
+    return [round(float(value), 6) for value in HarmModel.load(file).score(texts)]
 
 
 def _instructed(row: Row) -> Instructed:

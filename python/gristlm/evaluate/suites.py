@@ -50,5 +50,6 @@ def rows_file(output_dir: Path, name: str, suite: str) -> Path:
 
 
 def inputs(config: EvaluateConfig) -> dict[str, Path]:
-    """Returns the suites' files as inputs of the stage."""
-    return {f"suite {name}": Path(path) for name, path in (config.suites or {}).items()}
+    """Returns the suites' files, and the harm model's, as inputs of the stage."""
+    harm = {} if config.harm_model is None else {"harm_model": Path(config.harm_model)}
+    return {f"suite {name}": Path(path) for name, path in (config.suites or {}).items()} | harm

@@ -190,7 +190,7 @@ def _train(
             bar.update(step, **{name: figures[name] for name in SHOWN if name in figures})
             if step % config.checkpoint_every == 0:
                 state = {"tokens": tokens, "loader": loader.state_dict(), **saved(watch, spikes)}
-                keeping = {"keep_last": config.keep_last, "keep_step": watch.step if config.keep_best else None}
+                keeping = {"keep_last": config.keep_last, "keep_steps": [watch.step] if config.keep_best else []}
                 writer.wait()
                 if ranks.world_size == 1:
                     kept = Snapshot.take(model, optim, averages)

@@ -243,15 +243,17 @@ class RayEngine:
             mine = list(seed[part]) if isinstance(seed, Sequence) else seed
             if part.start < part.stop:
                 pending.append(worker.generate.remote([list(prompt) for prompt in prompts[part]], mine, settings))
-        try:
-            parts = self._ray.get(pending)
-        except self._ray.exceptions.RayError as error:
-            raise TrainingError(f"a Ray worker failed: {error}") from error
-        return [[Completion(*one) for one in group] for part in parts for group in part]
+        return [[Completion(*one) for one in group] for part in self._got(pending) for group in part]
 
     def load(self, path: Path) -> None:
         """Gives every worker the weights in `path`."""
-        self._ray.get([worker.load.remote(str(path.resolve())) for worker in self._workers])
+        self._got([worker.load.remote(str(path.resolve())) for worker in self._workers])
+
+    def _got(self, pending: list[Any]) -> Any:
+        try:
+            return self._ray.get(pending)
+        except self._ray.exceptions.RayError as error:
+            raise TrainingError(f"a Ray worker failed: {error}") from error
 
     def close(self) -> None:
         """Ends the actors, and Ray where it was started here."""

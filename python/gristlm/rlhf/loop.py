@@ -34,7 +34,7 @@ from gristlm.rlhf.record import Record
 from gristlm.rlhf.reward_model import RewardModel
 from gristlm.rlhf.reward_watch import ConstantWatch
 from gristlm.rlhf.rollouts import Sampler, Scored
-from gristlm.rlhf.scoring import FAILED, Scorer, figures, jsonl
+from gristlm.rlhf.scoring import FAILED, Measured, Scorer, figures, jsonl
 from gristlm.runs import artifact, progress
 from gristlm.runs.artifact import Manifest
 from gristlm.runs.files import write_atomic
@@ -133,10 +133,10 @@ class _Run:
             guard.load(_mapping(state["guard"]))
             self._copy_policy()
         record = Record(path, self.start, config, self.ranks, done=done)
-        first = self._check(self.reference) if self._checks else {}
-        guard.begin(first)
+        first = self._check(self.reference) if self._checks else Measured({}, [])
+        guard.begin(first.figures, first.second)
         if not done:
-            record.metrics(0, heldout_reward=before["reward"], heldout_kl=before["kl"], **_checked(first))
+            record.metrics(0, heldout_reward=before["reward"], heldout_kl=before["kl"], **_checked(first.figures))
         stopped = guard.stopped
         with progress.bar("rlhf", config.steps) as bar:
             bar.update(done)
@@ -167,8 +167,8 @@ class _Run:
                 found |= _seconds(started, sampled, scored)
                 if self._checks and (step % self._checks == 0 or step == config.steps):
                     check = self._check(self.actor)
-                    stopped = guard.after_check(step, check)
-                    found |= _checked(check)
+                    stopped = guard.after_check(step, check.figures, check.second)
+                    found |= _checked(check.figures)
                 record.metrics(step, **found)
                 memory.release(step)
                 bar.update(step, reward=found["reward"], kl=found["kl"])
@@ -176,7 +176,7 @@ class _Run:
                     self._hand_over()
                 if stopped or self._boundary(step):
                     state = {"step": step, "tokens": tokens, "kl_coef": kl_coef, "guard": guard.state()}
-                    record.checkpoint(step, learner, state, keep_step=guard.best_step)
+                    record.checkpoint(step, learner, state, keep_steps=guard.held)
                 if stopped:
                     break
         return self._finish(before, learner, guard, record, done=done, tokens=tokens, stopped=stopped)
@@ -297,7 +297,7 @@ class _Run:
         if self.actor is not self.policy:
             distributed.gather_into(self.actor, self.policy)
 
-    def _check(self, model: Model) -> dict[str, float]:
+    def _check(self, model: Model) -> Measured:
         prompts, seeds = self.prompts.dev, self.prompts.dev_seeds()
         return self.scorer.measure(model, prompts, seeds, None, 0)
 
@@ -328,7 +328,8 @@ class _Run:
     def _measure(self, model: Model, path: Path, step: int) -> dict[str, float]:
         """Returns the figures of one answer to each held-out prompt, seeds the same for every model."""
         prompts, seeds = self.prompts.heldout, self.prompts.heldout_seeds()
-        return self.scorer.measure(model, prompts, seeds, path, step) | self.scorer.greedy(model, prompts, seeds)
+        sampled = self.scorer.measure(model, prompts, seeds, path, step).figures
+        return sampled | self.scorer.greedy(model, prompts, seeds)
 
 
 def _checked(check: Mapping[str, float]) -> dict[str, float]:

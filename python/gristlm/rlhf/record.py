@@ -5,7 +5,7 @@ Copying what is sharded takes all of them, so every rank calls these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gristlm.rlhf import rollouts as rolled
@@ -37,7 +37,9 @@ class Record:
         if self._ranks.first:
             rolled.write(self._path / "rollouts" / f"step-{step:05d}.parquet", step, scored, advantages, sampler)
 
-    def checkpoint(self, step: int, learner: Learner, state: Mapping[str, object], *, keep_step: int) -> None:
+    def checkpoint(
+        self, step: int, learner: Learner, state: Mapping[str, object], *, keep_steps: Sequence[int]
+    ) -> None:
         """Writes what a run that is cut off after `step` goes on from."""
         model, optimizer = learner.copied()
         if self._ranks.first:
@@ -49,5 +51,5 @@ class Record:
                 tokenizer_dir=self._start,
                 state=state,
                 keep_last=self._config.keep_last,
-                keep_step=keep_step,
+                keep_steps=keep_steps,
             )

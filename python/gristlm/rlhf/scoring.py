@@ -6,6 +6,7 @@ what a row's `kind` and `reference` tell: refusals in the wrong place, and facts
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,14 @@ from gristlm.training.refusal import is_refusal
 
 # The answers of the step that a reward failed on.
 FAILED = "failed_rollouts.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a measurement found: means over its answers, and the second reward of each, empty without one."""
+
+    figures: dict[str, float]
+    second: list[float]
 
 
 class Scorer:
@@ -83,13 +92,13 @@ class Scorer:
 
     def measure(
         self, model: Model, prompts: list[EncodedPrompt], seeds: list[int], path: Path | None, step: int
-    ) -> dict[str, float]:
+    ) -> Measured:
         """Returns the mean rewards, divergence and truth of one answer to each prompt; writes the answers to `path`."""
         scored = self.score(self._sampler.sample(model, prompts, group_size=1, seeds=seeds), 0.0)
         if path is not None and self._ranks.first:
             rolled.write(path, step, scored, None, self._sampler)
         second = self._rewarded(self._second, scored.rollouts)[1] if self.has_second else None
-        return {
+        figures = {
             "reward": float(scored.total.mean()),
             "reward_std": float(scored.total.std()),
             "kl": float(scored.kl_k3.mean()),
@@ -101,6 +110,7 @@ class Scorer:
             "completion_tokens": mean_length(scored),
             "repetition": float(np.mean([repetition(rollout.tokens) for rollout in scored.rollouts])),
         }
+        return Measured(figures, [] if second is None else second.tolist())
 
     def greedy(self, model: Model, prompts: list[EncodedPrompt], seeds: list[int]) -> dict[str, float]:
         """Returns `reward_greedy` and the truth of the likeliest answer to each prompt."""

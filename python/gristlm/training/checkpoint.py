@@ -18,7 +18,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -185,7 +185,7 @@ def save(
     tokenizer_dir: Path | None,
     state: Mapping[str, object],
     keep_last: int | None = None,
-    keep_step: int | None = None,
+    keep_steps: Collection[int] = (),
 ) -> Path:
     """Writes the checkpoint of `step` and returns its directory.
 
@@ -197,7 +197,7 @@ def save(
         tokenizer_dir: where to copy `tokenizer.json` (and a chat template) from.
         state: anything else that `restore` shall return; JSON-able.
         keep_last: delete all but the newest so many; None keeps all.
-        keep_step: never delete this step's (the best so far).
+        keep_steps: never delete those of these steps (the best so far).
 
     Raises:
         StorageError: the disk is full or refuses; the earlier checkpoints are untouched.
@@ -225,7 +225,7 @@ def save(
     _commit(path, fill, config=_config_of(model), counts={"step": step}, prepared=shared)
     if keep_last is not None:
         for old in _found(stage_dir)[keep_last:]:
-            if step_of(old) != keep_step:
+            if step_of(old) not in keep_steps:
                 shutil.rmtree(old)
     return path
 
