@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,21 +68,21 @@ def _select(
     drops: _Shards,
 ) -> None:
     keep = found.first < 0
-    ids = np.array(whole.column("id").to_pylist(), dtype=object)
+    ids = whole.column("id")
     taken = _taken(ids, found.order[keep[found.order]])
     keep &= ~taken
     spans, emptied = duplicates.repeated(whole.column("text"), found.order[keep[found.order]], config)
     keep[emptied] = False
     held = np.zeros(len(ids), dtype=np.bool_)
-    held[keep] = split.heldout(list(ids[keep]), config.heldout_fraction)
+    held[keep] = split.heldout(_Strings(ids.filter(pa.array(keep))), config.heldout_fraction)
     times = keep.astype(np.int64)
     if config.mixture is not None:
         train = np.flatnonzero(keep & ~held)
-        sources = whole.column("source").take(pa.array(train)).to_pylist()
+        named, sources = (whole.column(name).take(pa.array(train)).to_pylist() for name in ("id", "source"))
         sizes = mixture.measures(tables, config.mixture, config.num_threads)
         if config.mixture.by == "bytes":
             np.subtract.at(sizes, spans[:, 0], spans[:, 2] - spans[:, 1])
-        times[train] = mixture.copies(list(ids[train]), sources, sizes[train], config.mixture, config.seed)
+        times[train] = mixture.copies(named, sources, sizes[train], config.mixture, config.seed)
     for stale in [path for name in SPLITS for path in output_dir.glob(f"{name}-*.parquet")]:
         stale.unlink()
     shards = [_Shards(output_dir, name, config, SCHEMA, "parquet") for name in SPLITS]
@@ -105,21 +105,44 @@ def _select(
 
 @dataclasses.dataclass(frozen=True)
 class _Choice:
-    ids: npt.NDArray[np.object_]  # [N]
+    ids: pa.ChunkedArray  # [N]
     taken: npt.NDArray[np.bool_]  # [N]: whether an earlier document has the id
     held: npt.NDArray[np.bool_]  # [N]: whether it is held out
     times: npt.NDArray[np.int64]  # [N]: how often it is written
     emptied: npt.NDArray[np.bool_]  # [N]: whether nothing but repeated passages was in it
     texts: pa.ChunkedArray  # [N]
 
+    def name(self, row: int) -> str:
+        return str(self.ids[int(row)])
 
-def _taken(ids: npt.NDArray[np.object_], order: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Returns bool[N]: whether a document has the id of one before it in `order` (of two artifacts merged)."""
-    found, seen = np.zeros(len(ids), dtype=np.bool_), set[str]()
-    for row in order:
-        found[row] = ids[row] in seen
-        seen.add(ids[row])
+
+def _taken(ids: pa.ChunkedArray, order: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Returns bool[N]: whether a document has the id of one before it in `order`, which goes by the ids.
+
+    Two artifacts that are merged may have documents of one id.
+    """
+    found = np.zeros(len(ids), dtype=np.bool_)
+    placed = ids.take(pa.array(order)).combine_chunks()
+    found[order[1:]] = pc.equal(placed[1:], placed[:-1]).to_numpy(zero_copy_only=False)
     return found
+
+
+class _Strings(Sequence[str]):
+    """A column of strings as a sequence, of which no more than a chunk's are Python's at a time."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, row: int) -> str:  # type: ignore[override]  # no slices
+        return str(self._column[int(row)])
+
+    def __iter__(self) -> Iterator[str]:
+        for chunk in self._column.chunks:
+            for start in range(0, len(chunk), 4096):
+                yield from chunk.slice(start, 4096).to_pylist()
 
 
 def _count(
@@ -130,14 +153,14 @@ def _count(
         source, uri, licence, language, text = (column[offset].as_py() for column in columns)
         index, size = start + offset, len(text.encode())
         if reason := _reason(index, found, choice):
-            drop = Drop(source, uri, *reason, size, fault=False, id=choice.ids[index])
+            drop = Drop(source, uri, *reason, size, fault=False, id=choice.name(index))
             first = found.first[index]
             if first >= 0:
                 alike = None if found.exact[index] else float(found.similarity[index])
                 limit = None if alike is None else found.threshold
                 named = "near_duplicate_threshold" if alike is not None else ""
                 drop = dataclasses.replace(
-                    drop, twin=choice.ids[first], similarity=alike, value=alike, limit=limit, threshold=named
+                    drop, twin=choice.name(first), similarity=alike, value=alike, limit=limit, threshold=named
                 )
             shown = choice.texts[first].as_py() if first >= 0 and tally.wants_example(drop.reason) else ""
             tally.drop_found(drop, text, shown)
@@ -158,13 +181,13 @@ def _reason(index: int, found: Duplicates, choice: _Choice) -> tuple[str, str] |
     """Returns why a document is not written, and more about it; None where it is."""
     first = found.first[index]
     if first >= 0 and found.exact[index]:
-        return "exact duplicate", f"of {choice.ids[first]}"
+        return "exact duplicate", f"of {choice.name(first)}"
     if first >= 0:
-        return "near duplicate", f"of {choice.ids[first]}, similarity {found.similarity[index]:.2f}"
+        return "near duplicate", f"of {choice.name(first)}, similarity {found.similarity[index]:.2f}"
     if choice.emptied[index]:
         return "repeated passages", "all of it stands in documents that are kept"
     if choice.taken[index]:
-        return "id already taken", str(choice.ids[index])
+        return "id already taken", choice.name(index)
     return None if choice.times[index] else (mixture.REASON, "")
 
 
