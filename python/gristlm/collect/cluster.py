@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gristlm.errors import InputError, missing_extra
+from gristlm.runs import progress
 
 Job = dict[str, Any]
 """What a worker is told, and what it tells: keys and plain values."""
@@ -17,11 +18,16 @@ Job = dict[str, Any]
 class Workers:
     """The workers of a cluster that is up."""
 
-    def run(self, function: Callable[[Job], Job], jobs: Sequence[Job]) -> list[Job]:
+    def run(self, title: str, function: Callable[[Job], Job], jobs: Sequence[Job]) -> list[Job]:
         """Returns what `function` gives for each job, in their order; a job whose worker was killed is done by another.
 
+        Args:
+            title: of the progress bar.
+            function: runs on a worker; an error that it tells (the key "error") is this call's.
+            jobs: what it is given.
+
         Raises:
-            InputError: a job could not be done; the first error of any (the key "error") is the message.
+            InputError: a job could not be done; the first error is the message.
         """
         import ray.data
 
@@ -34,7 +40,12 @@ class Workers:
         numbered.__name__ = function.__name__  # by which Ray calls its workers
         items = [{**job, "job": number} for number, job in enumerate(jobs)]
         data = ray.data.from_items(items, override_num_blocks=len(items)).map(numbered)
-        done = sorted(data.take_all(), key=lambda row: row["job"])
+        done = list[Job]()
+        with progress.bar(title, total=len(jobs), unit="parts") as bar:
+            for row in data.iter_rows():
+                done.append(row)
+                bar.update(len(done))
+        done.sort(key=lambda row: row["job"])
         if failed := next((row["error"] for row in done if row["error"]), ""):
             raise InputError(failed)
         return done
@@ -63,6 +74,7 @@ def cluster(address: str, num_cpus: int | None) -> Iterator[Workers]:
             raise InputError(f"no Ray cluster at {address!r} (--ray): {error}") from error
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         yield Workers()
     finally:
         if started:

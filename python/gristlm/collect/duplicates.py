@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from gristlm import dedup
 from gristlm.collect.config import CollectConfig, size_in_bytes
+from gristlm.runs import progress
 
 _BLANK_BYTES = 1000  # what is left of a text, at most, if it is looked at whether that is white space
 
@@ -55,7 +56,10 @@ def find(
     texts = whole.column("text")
     order = _order(whole)
     memory = _memory(config)
-    cluster = dedup.exact(texts, num_threads=config.num_threads, memory=memory, folder=folder).cluster
+    with progress.bar("find exact copies", unit="MB of text") as bar:
+        cluster = dedup.exact(
+            texts, num_threads=config.num_threads, memory=memory, folder=folder, progress=_megabytes(bar)
+        ).cluster
     positions = np.empty(len(texts), dtype=np.int64)
     positions[order] = np.arange(len(texts))
     least = np.full(len(texts), len(texts), dtype=np.int64)
@@ -67,14 +71,16 @@ def find(
     if config.near_duplicate_threshold is not None:
         if sign is not None:
             sign(np.where(copy, -1, positions))
-        near = dedup.minhash(
-            texts,
-            threshold=config.near_duplicate_threshold,
-            order=order,
-            num_threads=config.num_threads,
-            memory=memory,
-            folder=folder,
-        )
+        with progress.bar("find near copies", unit="MB of text, in three passes") as bar:
+            near = dedup.minhash(
+                texts,
+                threshold=config.near_duplicate_threshold,
+                order=order,
+                num_threads=config.num_threads,
+                memory=memory,
+                folder=folder,
+                progress=_megabytes(bar),
+            )
         first[~near.keep] = near.twin[~near.keep]
         similarity = near.similarity
     # A copy whose original is itself no more than near to a document that is kept goes with that document as its twin.
@@ -108,9 +114,15 @@ def repeated(
     """
     if config.repeated_bytes is None:
         return np.zeros((0, 3), dtype=np.int64), np.zeros(0, dtype=np.int64)
-    spans = dedup.substrings(
-        texts, min_bytes=config.repeated_bytes, order=order, num_threads=config.num_threads, memory=_memory(config)
-    ).spans
+    with progress.bar("find repeated passages", unit="MB of text, in several passes") as bar:
+        spans = dedup.substrings(
+            texts,
+            min_bytes=config.repeated_bytes,
+            order=order,
+            num_threads=config.num_threads,
+            memory=_memory(config),
+            progress=_megabytes(bar),
+        ).spans
     gone = np.zeros(len(texts), dtype=np.int64)
     np.add.at(gone, spans[:, 0], spans[:, 2] - spans[:, 1])
     left = np.asarray(pc.binary_length(texts), dtype=np.int64) - gone
@@ -137,3 +149,7 @@ def _cut(text: str, spans: npt.NDArray[np.int64], row: int) -> str:
 
 def _memory(config: CollectConfig) -> int:
     return size_in_bytes(config.memory) // 4  # the rest is for the tables and what Python holds
+
+
+def _megabytes(bar: progress.Bar) -> Callable[[int], None]:
+    return lambda done: bar.update(done // 1_000_000)

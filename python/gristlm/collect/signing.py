@@ -41,9 +41,9 @@ def sign_on_ray(parts: Sequence[Path], positions: npt.NDArray[np.int64], folder:
         np.save(file, positions)
     shards = -(-len(positions) // dedup.SHARD_TEXTS)
     shared: Job = {"folder": str(folder.absolute()), "parts": [str(part.absolute()) for part in parts]}
-    workers.run(_sign, [{**shared, "shard": shard} for shard in range(shards)])
+    workers.run("sign", _sign, [{**shared, "shard": shard} for shard in range(shards)])
     firsts = range(0, dedup.PARTITIONS, _PARTITIONS) if shards else ()
-    workers.run(_group, [{"folder": shared["folder"], "shards": shards, "first": first} for first in firsts])
+    workers.run("group", _group, [{"folder": shared["folder"], "shards": shards, "first": first} for first in firsts])
 
 
 def _sign(job: Job) -> Job:

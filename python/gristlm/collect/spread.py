@@ -76,6 +76,7 @@ def gather_on_ray(config: CollectConfig, output_dir: Path, workers: Workers) -> 
         write_atomic(plan, planned)
     settings = config.model_copy(update={"num_threads": 1}).model_dump(mode="json")
     workers.run(
+        "collect",
         _read,
         [
             {"number": number, "span": list(span), "config": settings, "output": str(output_dir.absolute())}
