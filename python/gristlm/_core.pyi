@@ -212,7 +212,10 @@ def identify_languages(
 _How: TypeAlias = tuple[int | None, Callable[[int], object] | None, int | None, Path | None]
 
 def dedup_exact(
-    texts: _Texts, unit: str, how: _How
+    texts: _Texts,
+    order: npt.NDArray[np.int64] | None,
+    unit: str,
+    how: _How,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Keep, cluster, spans."""
 

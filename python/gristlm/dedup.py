@@ -111,6 +111,7 @@ def exact(
     texts: _Texts,
     *,
     unit: Literal["document", "paragraph", "line"] = "document",
+    order: NDArray[np.int64] | Sequence[int] | None = None,
     num_threads: int | None = None,
     memory: int | None = None,
     folder: Path | str | None = None,
@@ -124,18 +125,21 @@ def exact(
     Args:
         texts: N texts.
         unit: What is compared.
+        order: int64[M]: the texts to look at, each at most once, the one that is rather to stay first; the others stay
+            as they are. None is all of them, in their order.
         num_threads: None for all cores.
         memory: Bytes to hold beside the texts; None for as many as it takes.
         folder: Where the rest goes; None for a temporary folder.
         progress: Called with the bytes done.
 
     Raises:
-        InputError: `unit` is none of the three.
+        InputError: `unit` is none of the three, or `order` names a text twice.
         StorageError: `folder` cannot be written.
         DamagedArtifactError: a file in it changed under the call; names it.
     """
+    placed = None if order is None else _order(order)
     with _room(num_threads, memory, folder, progress) as how:
-        return ExactResult(*_core.dedup_exact(texts, unit, how))
+        return ExactResult(*_core.dedup_exact(texts, placed, unit, how))
 
 
 def minhash(

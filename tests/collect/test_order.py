@@ -46,7 +46,9 @@ def written(path: Path, texts: list[str]) -> Path:
     return path.parent
 
 
-@pytest.mark.parametrize("settings", [{}, {"repeated_bytes": 40, "near_duplicate_threshold": None}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"repeated_bytes": 40, "near_duplicate_threshold": None}, {"repeated_units": "line"}]
+)
 def test_parts_in_any_order_give_the_same_documents(tmp_path: Path, settings: dict[str, object]) -> None:
     texts = corpus()
     parts = [written(tmp_path / name / "rows.jsonl", texts[n::3]) for n, name in enumerate("abc")]
@@ -82,3 +84,20 @@ def test_passages_that_stood_before_are_cut_once(tmp_path: Path) -> None:
     total = json.loads((tmp_path / "out/report.json").read_text())["total"]
     assert total["changes"]["repeated_bytes"] == 8
     assert total["kept"]["bytes"] == sum(len(text.encode()) for text in kept.values())
+
+
+def test_paragraphs_and_lines_that_stood_before_are_cut_once_from_prose(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        page = f"Page {number} says {number * 7919} things.\nRead more\n\nAll rights reserved."
+        (tmp_path / f"in/{number}.txt").write_text(page)
+        (tmp_path / f"in/{number}.py").write_text(f"def f{number}():\n    return {number}\n\n\nRead = more\n")
+    for unit, left in (("line", "Page 1 says 7919 things."), ("paragraph", "Page 1 says 7919 things.\nRead more")):
+        kept, _ = collected([tmp_path / "in"], tmp_path / unit, repeated_units=unit, near_duplicate_threshold=None)
+        assert kept["in/0.txt"].endswith("things.\nRead more\n\nAll rights reserved.")
+        assert kept["in/1.txt"].rstrip() == left
+        assert kept["in/2.py"].endswith("Read = more")
+        changes = json.loads((tmp_path / unit / "report.json").read_text())["total"]["changes"]
+        assert changes["repeated_units"] == (4 if unit == "line" else 2)
+    with pytest.raises(ValueError, match="repeated_bytes and repeated_units"):
+        CollectConfig(sources=["x"], repeated_bytes=50, repeated_units="line")

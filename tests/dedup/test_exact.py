@@ -6,7 +6,7 @@ import numpy as np
 import polars
 import pyarrow
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristlm import dedup
@@ -77,3 +77,26 @@ def test_wrong_input_is_named() -> None:
     for row in ([1, 0, 1], [0, 2, 1], [0, 0, 9], [0, 1, 2], [-1, 0, 1]):
         with pytest.raises(InputError, match=r"spans: row 0 is \("):
             dedup.cut(["é"], np.array([row]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(st.text("ab\n", max_size=8), max_size=8), data=st.data())
+def test_in_an_order_of_ones_own_it_equals_the_same_texts_laid_so(texts: list[str], data: st.DataObject) -> None:
+    """Texts that the order leaves out stay as they are."""
+    chosen = data.draw(st.permutations(range(len(texts))))[: data.draw(st.integers(0, len(texts)))]
+    order = np.array(chosen, dtype=np.int64)
+    for unit in ("document", "paragraph", "line"):
+        laid = dedup.exact([texts[i] for i in order], unit=unit)
+        found = dedup.exact(texts, unit=unit, order=order)
+        assert found.keep[order].tolist() == laid.keep.tolist()
+        assert found.cluster[order].tolist() == order[laid.cluster].tolist()
+        spans = [[int(order[document]), start, end] for document, start, end in laid.spans.tolist()]
+        assert found.spans.tolist() == sorted(spans)
+        left = sorted(set(range(len(texts))) - set(chosen))
+        assert found.keep[left].all()
+        assert found.cluster[left].tolist() == left
+
+
+def test_what_is_no_order_is_named() -> None:
+    with pytest.raises(InputError, match="order: 0 in position 1"):
+        dedup.exact(["a", "b"], order=[0, 0])

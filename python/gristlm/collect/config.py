@@ -110,6 +110,10 @@ class CollectConfig(StageConfig):
     """Cut, from each document that is kept, every passage of at least this many bytes that stood in one before it, and
     leave the first (in the order of ids); 200 bytes are about 50 tokens. None cuts nothing. A mixture weighs tokens as
     they were before."""
+    repeated_units: Literal["paragraph", "line"] | None = None
+    """Cut, from each document of prose that is kept, every paragraph (between blank lines) or line that stood before,
+    in one before it or in itself, and leave the first (in the order of ids). None cuts nothing; not with
+    `repeated_bytes`."""
     text_column: str = "text"
     """The column of Parquet, or key of JSON Lines, that holds the text."""
     columns: dict[Literal["title", "uri", "licence", "language", "id"], str] = Field(default_factory=dict)
@@ -147,6 +151,12 @@ class CollectConfig(StageConfig):
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}; given {value!r}") from error
         return value
+
+    @model_validator(mode="after")
+    def _cuts_one_way(self) -> Self:
+        if self.repeated_bytes is not None and self.repeated_units is not None:
+            raise ValueError("repeated_bytes and repeated_units are both given; leave one out")
+        return self
 
     @field_validator("shard")
     @classmethod

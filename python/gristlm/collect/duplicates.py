@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,15 @@ import pyarrow.compute as pc
 
 from gristlm import dedup
 from gristlm.collect.config import CollectConfig, size_in_bytes
+from gristlm.collect.document import NO_LANGUAGE
 from gristlm.runs import progress
+
+
+class _Shared(TypedDict):
+    num_threads: int | None
+    memory: int
+    progress: Callable[[int], None]
+
 
 _BLANK_BYTES = 1000  # what is left of a text, at most, if it is looked at whether that is white space
 
@@ -103,26 +112,30 @@ def _order(whole: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def repeated(
-    texts: pa.ChunkedArray, order: npt.NDArray[np.int64], config: CollectConfig
+    whole: pa.Table, order: npt.NDArray[np.int64], config: CollectConfig
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Returns the passages to cut, int64[M, 3] as `dedup.substrings` has them, and the texts of which nothing is left.
 
     Args:
-        texts: all N texts.
+        whole: all N documents.
         order: int64[K], those that are kept, the one that is rather to stay whole first.
-        config: with `repeated_bytes`.
+        config: with `repeated_bytes` or `repeated_units`.
     """
-    if config.repeated_bytes is None:
+    if config.repeated_bytes is None and config.repeated_units is None:
         return np.zeros((0, 3), dtype=np.int64), np.zeros(0, dtype=np.int64)
-    with progress.bar("find repeated passages", unit="MB of text, in several passes") as bar:
-        spans = dedup.substrings(
-            texts,
-            min_bytes=config.repeated_bytes,
-            order=order,
-            num_threads=config.num_threads,
-            memory=_memory(config),
-            progress=_megabytes(bar),
-        ).spans
+    texts = whole.column("text")
+    with progress.bar("find what is repeated", unit="MB of text, in several passes") as bar:
+        shared: _Shared = {
+            "num_threads": config.num_threads,
+            "memory": _memory(config),
+            "progress": _megabytes(bar),
+        }
+        if config.repeated_bytes is not None:
+            spans = dedup.substrings(texts, min_bytes=config.repeated_bytes, order=order, **shared).spans
+        else:
+            prose = pc.not_equal(whole.column("language"), NO_LANGUAGE).to_numpy()
+            unit = config.repeated_units or "line"
+            spans = dedup.exact(texts, unit=unit, order=order[prose[order]], **shared).spans
     gone = np.zeros(len(texts), dtype=np.int64)
     np.add.at(gone, spans[:, 0], spans[:, 2] - spans[:, 1])
     left = np.asarray(pc.binary_length(texts), dtype=np.int64) - gone

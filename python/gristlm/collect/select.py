@@ -71,7 +71,7 @@ def _select(
     ids = whole.column("id")
     taken = _taken(ids, found.order[keep[found.order]])
     keep &= ~taken
-    spans, emptied = duplicates.repeated(whole.column("text"), found.order[keep[found.order]], config)
+    spans, emptied = duplicates.repeated(whole, found.order[keep[found.order]], config)
     keep[emptied] = False
     held = np.zeros(len(ids), dtype=np.bool_)
     held[keep] = split.heldout(_Strings(ids.filter(pa.array(keep))), config.heldout_fraction)
@@ -87,7 +87,8 @@ def _select(
         stale.unlink()
     shards = [_Shards(output_dir, name, config, SCHEMA, "parquet") for name in SPLITS]
     ledger = tally.ledger = dropped.Ledger(config.keep_dropped)
-    choice = _Choice(ids, taken, held, times, np.isin(np.arange(len(ids)), emptied), whole.column("text"))
+    cutting = "repeated_bytes" if config.repeated_units is None else "repeated_units"
+    choice = _Choice(ids, taken, held, times, np.isin(np.arange(len(ids)), emptied), whole.column("text"), cutting)
     cuts = np.bincount(spans[:, 0], minlength=len(ids))
     start = 0
     for uncut in tables:
@@ -111,6 +112,7 @@ class _Choice:
     times: npt.NDArray[np.int64]  # [N]: how often it is written
     emptied: npt.NDArray[np.bool_]  # [N]: whether nothing but repeated passages was in it
     texts: pa.ChunkedArray  # [N]
+    cutting: str  # the setting by which passages are cut
 
     def name(self, row: int) -> str:
         return str(self.ids[int(row)])
@@ -168,7 +170,7 @@ def _count(
         tally.count(source, "kept", "", size)
         if cuts[index]:
             tally.count(source, "changed", "", size)
-            tally.count(source, "changes", "repeated_bytes", 0, int(cuts[index]))
+            tally.count(source, "changes", choice.cutting, 0, int(cuts[index]))
         tally.count(source, "licence", licence, size)
         tally.count(source, "language", language, size)
         tally.count(source, "split", SPLITS[int(choice.held[index])], size)

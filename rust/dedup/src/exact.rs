@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use crate::error::check_texts;
+use crate::order::choose;
 use crate::pieces::{Unit, pieces};
 use crate::room::Room;
 use crate::spans::Span;
@@ -63,6 +64,25 @@ pub fn exact(texts: &[&str], unit: Unit, room: Room<'_>) -> Result<Exact, Error>
     })?;
     drop(spill);
     Ok(gather(texts, unit, &before, &marks))
+}
+
+/// [`exact`] among the texts that `order` names, the first copy by it; the others stay as they are. None is all as they lie.
+///
+/// # Errors
+/// As [`exact`], and [`Error::Order`].
+pub fn exact_in_order(texts: &[&str], order: Option<&[i64]>, unit: Unit, room: Room<'_>) -> Result<Exact, Error> {
+    let Some(order) = order else { return exact(texts, unit, room) };
+    let found = exact(&choose(texts, Some(order))?, unit, room)?;
+    let mut out = Exact { keep: vec![true; texts.len()], cluster: (0..texts.len() as i64).collect(), spans: found.spans };
+    for (text, (keep, cluster)) in order.iter().zip(found.keep.into_iter().zip(found.cluster)) {
+        out.keep[*text as usize] = keep;
+        out.cluster[*text as usize] = order[cluster as usize];
+    }
+    for span in &mut out.spans {
+        span.document = order[span.document as usize];
+    }
+    out.spans.sort_unstable();
+    Ok(out)
 }
 
 fn block_end(texts: &[&str], first: usize) -> usize {

@@ -23,7 +23,7 @@ mod union_find;
 pub use bands::{PARTITIONS, SHARD};
 pub use contamination::{Contamination, Hit, contamination};
 pub use error::Error;
-pub use exact::{Exact, exact};
+pub use exact::{Exact, exact, exact_in_order};
 pub use minhash::{MinHash, NearDuplicates, group_partitions, near_duplicates, sign_shard, signatures};
 pub use pieces::Unit;
 pub use room::{Room, Step};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use gristlm_dedup::{
-    Error, MinHash, PARTITIONS, Room, SHARD, Span, Step, Unit, contamination, cut, exact, group_partitions,
+    Error, MinHash, PARTITIONS, Room, SHARD, Span, Step, Unit, contamination, cut, exact_in_order, group_partitions,
     near_duplicates, sign_shard, signatures, substrings,
 };
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
@@ -75,10 +75,17 @@ type ExactParts<'py> = (Bound<'py, PyArray1<bool>>, Bound<'py, PyArray1<i64>>, B
 
 /// Returns which texts stay, the text that stands for each, and the units that stood before.
 #[pyfunction]
-#[pyo3(signature = (texts, unit, how))]
-fn dedup_exact<'py>(py: Python<'py>, texts: Texts, unit: &str, how: How) -> PyResult<ExactParts<'py>> {
+#[pyo3(signature = (texts, order, unit, how))]
+fn dedup_exact<'py>(
+    py: Python<'py>,
+    texts: Texts,
+    order: Option<PyReadonlyArray1<'_, i64>>,
+    unit: &str,
+    how: How,
+) -> PyResult<ExactParts<'py>> {
     let unit: Unit = unit.parse().map_err(raise)?;
-    let found = how.run(py, |room| exact(&texts.as_slices(), unit, room))?;
+    let order = order.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
+    let found = how.run(py, |room| exact_in_order(&texts.as_slices(), order, unit, room))?;
     let spans = span_table(py, &found.spans)?;
     Ok((found.keep.into_pyarray(py), found.cluster.into_pyarray(py), spans))
 }
