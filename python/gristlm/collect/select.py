@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from gristlm.collect import dropped, duplicates, mapped, mixture, split
 from gristlm.collect.batch import SCHEMA
+from gristlm.collect.card import Card
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.document import Drop
 from gristlm.collect.duplicates import Duplicates
@@ -27,8 +29,12 @@ FINGERPRINTS = (
 )
 
 
-def select(parts: Sequence[Path], config: CollectConfig, tally: Tally, output_dir: Path) -> None:
+def select(
+    parts: Sequence[Path], config: CollectConfig, tally: Tally, output_dir: Path, card: Card | None = None
+) -> None:
     """Drops duplicates, splits what is left, writes `train-NNNNN.parquet` and `heldout-NNNNN.parquet`, and counts.
+
+    What becomes of the documents is counted in `tally`, what is written in `card`, where one is given.
 
     The parts are mapped into memory, not read: the text stays on disk until it is looked at.
     """
@@ -40,11 +46,13 @@ def select(parts: Sequence[Path], config: CollectConfig, tally: Tally, output_di
         with mapped.tables([part.with_suffix(dropped.SUFFIX)]) as [table]:
             drops.add(table)
     with mapped.tables(parts) as tables:
-        _select(tables, config, tally, output_dir, drops)
+        _select(tables, config, tally, output_dir, drops, card)
     drops.close()
 
 
-def _select(tables: Sequence[pa.Table], config: CollectConfig, tally: Tally, output_dir: Path, drops: _Shards) -> None:
+def _select(
+    tables: Sequence[pa.Table], config: CollectConfig, tally: Tally, output_dir: Path, drops: _Shards, card: Card | None
+) -> None:
     whole = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     found = duplicates.find(whole, config, output_dir / FINGERPRINTS)
     keep = found.first < 0
@@ -73,8 +81,11 @@ def _select(tables: Sequence[pa.Table], config: CollectConfig, tally: Tally, out
     for uncut in tables:
         here = slice(start, start + len(uncut))
         table = duplicates.cut(uncut, spans, start)
-        for shard, wanted in zip(shards, (~held, held), strict=True):
-            shard.add(mixture.repeated(table, (times * wanted)[here]))
+        for shard, heldout in zip(shards, (False, True), strict=True):
+            written = mixture.repeated(table, (times * (held == heldout))[here])
+            shard.add(written)
+            if card is not None:
+                card.add(written, heldout=heldout)
         _count(table, start, found, choice, cuts, tally)
         drops.add(ledger.table())
         start += len(table)
@@ -104,10 +115,10 @@ def _taken(ids: npt.NDArray[np.object_], order: npt.NDArray[np.int64]) -> npt.ND
 def _count(
     table: pa.Table, start: int, found: Duplicates, choice: _Choice, cuts: npt.NDArray[np.int64], tally: Tally
 ) -> None:
-    columns = [table.column(name) for name in ("source", "uri", "licence", "language", "text")]
-    for offset in range(len(table)):
-        source, uri, licence, language, text = (column[offset].as_py() for column in columns)
-        index, size = start + offset, len(text.encode())
+    texts = table.column("text")
+    columns = [table.column(name).to_pylist() for name in ("source", "uri", "licence", "language")]
+    sizes = pc.binary_length(texts).to_pylist()
+    for index, source, uri, licence, language, size in zip(itertools.count(start), *columns, sizes):
         if reason := _reason(index, found, choice):
             drop = Drop(source, uri, *reason, size, fault=False, id=choice.ids[index])
             first = found.first[index]
@@ -118,7 +129,7 @@ def _count(
                 drop = dataclasses.replace(
                     drop, twin=choice.ids[first], similarity=alike, value=alike, limit=limit, threshold=named
                 )
-            tally.drop_found(drop, text)
+            tally.drop_found(drop, texts[index - start].as_py())
             continue
         tally.count(source, "kept", "", size)
         if cuts[index]:
