@@ -31,7 +31,7 @@ _MB = 1e6
 def pages_of(folder: Path, most: int) -> list[bytes]:
     """Returns pages of the folder, in the order of their names, up to `most` bytes."""
     pages, size = [], 0
-    for path in sorted(folder.rglob("*.html")):
+    for path in sorted(each for each in folder.rglob("*.html") if each.is_file()):
         page = path.read_bytes()
         if size + len(page) > most:
             break

@@ -24,6 +24,7 @@ __all__ = [
     "TokenizerTrainer",
     "__version__",
     "clean_texts",
+    "count_words",
     "cut_spans",
     "dedup_contamination",
     "dedup_exact",
@@ -35,6 +36,7 @@ __all__ = [
     "extract_page",
     "identify_languages",
     "prepare_chats",
+    "type_token_curve",
 ]
 
 __version__: str
@@ -205,6 +207,10 @@ def identify_languages(
     texts: _Texts, num_threads: int | None, progress: Callable[[int], object] | None
 ) -> tuple[list[str], npt.NDArray[np.float32]]:
     """BCP 47 tags, confidences."""
+
+def count_words(texts: _Texts) -> npt.NDArray[np.int64]: ...
+def type_token_curve(texts: _Texts, most: int) -> list[tuple[int, int]]:
+    """Words read, and distinct ones among them in lower case, at 64 and each power of two up to `most`."""
 
 # --- dedup ---
 

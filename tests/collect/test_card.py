@@ -11,8 +11,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gristlm import _core
 from gristlm.collect import CollectConfig, run
-from gristlm.collect.card import entropy, largest_share, num_words
+from gristlm.collect.card import entropy, largest_share
 
 pytestmark = pytest.mark.extras
 
@@ -56,7 +57,18 @@ def test_shares_of_domains_are_of_what_has_one(tmp_path: Path) -> None:
     assert report["diversity"]["largest_share"]["domain"] == pytest.approx(0.75, abs=0.01)
 
 
-@given(st.lists(st.text(st.sampled_from("ab \t\n\x1c\x1f\x85\xa0\u1680\u2003\u200b\u2028\u3000\u6f22\U0001f600"))))
+LETTERS = "abZÀΣςİ \t\n\x1c\x1f\x85\xa0\u1680\u2003\u200b\u2028\u3000\u6f22\U0001f600"
+
+
+@given(st.lists(st.text(st.sampled_from(LETTERS))))
 def test_words_are_counted_as_split_makes_them(texts: list[str]) -> None:
     array = pa.array(["before", *texts], pa.large_string())[1:]
-    assert num_words(array).tolist() == [len(text.split()) for text in texts]
+    assert _core.count_words(array).tolist() == [len(text.split()) for text in texts]
+
+
+@given(st.lists(st.text(st.sampled_from(LETTERS), max_size=200)), st.integers(0, 300))
+def test_the_curve_is_that_of_lower_and_split(texts: list[str], most: int) -> None:
+    words = [word for text in texts for word in text.lower().split()]
+    points = [point for point in (64, 128, 256) if point <= min(most, len(words))]
+    curve = [(point, len(set(words[:point]))) for point in points]
+    assert _core.type_token_curve(pa.array(texts, pa.large_string()), most) == curve

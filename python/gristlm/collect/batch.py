@@ -74,8 +74,11 @@ class Batch:
 
     def _take(self, document: Document) -> int:
         """Takes a document into the batch, unless it is not wanted; returns its bytes."""
-        text = _encodable(document.text)
-        size = len(text.encode())
+        try:
+            text, size = document.text, len(document.text.encode())
+        except UnicodeEncodeError:
+            text = _encodable(document.text)
+            size = len(text.encode())
         self.tally.count(document.source, "found", "", size)
         if not text.strip():
             self.tally.drop_found(drop_of(document, "empty"))
@@ -124,6 +127,9 @@ class Batch:
     def _clean(self, source: str, indices: Sequence[int], rules: Sequence[Rule]) -> Iterator[tuple[int, Document]]:
         """Yields those documents of one source that the rules keep, in order."""
         documents = [self._documents[index] for index in indices]
+        if not rules:
+            yield from zip(indices, documents, strict=True)
+            return
         result = clean(
             [document.text for document in documents], rules=list(rules), num_threads=self._config.num_threads
         )

@@ -8,17 +8,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from gristlm import _core
 from gristlm.collect.report import Tally
 
 AXES = ("source", "domain", "licence", "language", "year")
@@ -26,77 +23,57 @@ CURVE_WORDS = 1 << 20  # of the type-token curve: the set of types stays in memo
 MAX_ROWS = 25
 _HOST = re.compile(r"https?://([a-z0-9.-]+)(?:/|$)")  # as nearly all are spelled; the rest is taken apart
 _URL = re.compile(r'"url": "(https?://[^"\\]+)"')
-_COLUMNS = ["text", "source", "uri", "licence", "language", "metadata"]
-_SPACE = np.zeros(256, np.bool_)
-_SPACE[list(b"\t\n\v\f\r\x1c\x1d\x1e\x1f ")] = True  # what str.split takes for white space
-_OTHER_SPACES = "[\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}]"
 Amounts = dict[str, list[int]]  # name to documents, bytes, words
 
 
-def measure(output_dir: Path, tally: Tally) -> dict[str, object]:
-    """Returns the figures of the documents in `output_dir`.
+class Card:
+    """Counts documents as they are written."""
 
-    `by`: for each of `AXES`, name to `documents`, `bytes` and `words`, most bytes first. The domain is the host of a
-    document's address on the web, "" where it has none; the year is that of its own date, "unknown" where it has none;
-    words are what white space separates. `diversity`: `entropy_bits` (Shannon, of the shares in bytes) and
-    `largest_share` over sources and domains (of what has one; None where nothing has), `type_token` (words read,
-    distinct ones in lower case, at powers of two of the first 2^20 words), and `near_duplicate_share` of all documents
-    found.
-    """
-    by: dict[str, Amounts] = {axis: {} for axis in AXES}
-    types, tokens, curve = set[str](), 0, list[list[int]]()
-    for batch in _batches(output_dir):
-        texts = batch["text"]
-        sizes = pc.binary_length(texts).to_pylist()
-        counts = num_words(texts).tolist()
-        others = (batch[name].to_pylist() for name in _COLUMNS[1:])
-        for row, (source, uri, licence, language, metadata) in enumerate(zip(*others, strict=True)):
+    def __init__(self) -> None:
+        self._by: dict[str, Amounts] = {axis: {} for axis in AXES}
+        self._texts: dict[bool, list[pa.ChunkedArray]] = {False: [], True: []}  # of the type-token curve
+        self._words = {False: 0, True: 0}
+
+    def add(self, table: pa.Table, *, heldout: bool) -> None:
+        """Counts documents that are written, in their order."""
+        texts = table.column("text")
+        sizes, words = pc.binary_length(texts).to_pylist(), _core.count_words(texts)
+        if self._words[heldout] < CURVE_WORDS:
+            self._texts[heldout].append(texts)
+            self._words[heldout] += int(words.sum())
+        others = (table.column(name).to_pylist() for name in ("source", "uri", "licence", "language", "metadata"))
+        for size, count, source, uri, licence, language, metadata in zip(sizes, words.tolist(), *others, strict=True):
             names = (source, _domain(uri, metadata), licence, language, _year(metadata))
             for axis, name in zip(AXES, names, strict=True):
-                amounts = by[axis].setdefault(name, [0, 0, 0])
+                amounts = self._by[axis].setdefault(name, [0, 0, 0])
                 amounts[0] += 1
-                amounts[1] += sizes[row]
-                amounts[2] += counts[row]
-            words = texts[row].as_py().lower().split() if tokens < CURVE_WORDS else ()
-            at = 0
-            while at < len(words) and tokens < CURVE_WORDS:
-                point = max(64, 1 << tokens.bit_length())
-                more = words[at : at + point - tokens]
-                types.update(more)
-                at, tokens = at + len(more), tokens + len(more)
-                if tokens == point:
-                    curve.append([tokens, len(types)])
-    named = {"source": by["source"], "domain": {name: each for name, each in by["domain"].items() if name}}
-    found, near = tally.total("found").documents, tally.total("dropped", "near duplicate").documents
-    return {
-        "by": {axis: _sorted(amounts) for axis, amounts in by.items()},
-        "diversity": {
-            "entropy_bits": {axis: entropy(_bytes(each)) if each else None for axis, each in named.items()},
-            "largest_share": {axis: largest_share(_bytes(each)) if each else None for axis, each in named.items()},
-            "type_token": curve,
-            "near_duplicate_share": round(near / found, 6) if found else 0.0,
-        },
-    }
+                amounts[1] += size
+                amounts[2] += count
 
+    def figures(self, tally: Tally) -> dict[str, object]:
+        """Returns the figures of all documents.
 
-def num_words(texts: pa.LargeStringArray) -> npt.NDArray[np.int64]:
-    """Returns int64[N]: what `len(text.split())` is of each text, counted in the bytes where these are ASCII.
-
-    Ours, because to make the words is four times the work of counting them. A text with a space outside ASCII is split.
-    """
-    offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    data = texts.buffers()[2]
-    if data is None or not len(texts):
-        return np.zeros(len(texts), np.int64)
-    starts = ~_SPACE[np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]]  # first "no space", then "a word begins"
-    first = (offsets[:-1] - offsets[0])[offsets[:-1] < offsets[1:]]
-    begins = starts[first]
-    starts[1:] &= ~starts[:-1]
-    starts[first] = begins
-    counts = np.diff(np.searchsorted(np.flatnonzero(starts), offsets - offsets[0])).astype(np.int64)
-    for row in np.flatnonzero(pc.match_substring_regex(texts, _OTHER_SPACES).to_numpy(zero_copy_only=False)):
-        counts[row] = len(texts[int(row)].as_py().split())
-    return counts
+        `by`: for each of `AXES`, name to `documents`, `bytes` and `words`, most bytes first. The domain is the host of
+        a document's address on the web, "" where it has none; the year is that of its own date, "unknown" where it has
+        none; words are what white space separates. `diversity`: `entropy_bits` (Shannon, of the shares in bytes) and
+        `largest_share` over sources and domains (of what has one; None where nothing has), `type_token` (words read,
+        distinct ones in lower case, at powers of two of the first 2^20 words, held-out documents last), and
+        `near_duplicate_share` of all documents found.
+        """
+        by = self._by
+        named = {"source": by["source"], "domain": {name: each for name, each in by["domain"].items() if name}}
+        found, near = tally.total("found").documents, tally.total("dropped", "near duplicate").documents
+        chunks = [chunk for held in (False, True) for texts in self._texts[held] for chunk in texts.chunks]
+        curve = _core.type_token_curve(pa.chunked_array(chunks, pa.large_string()), CURVE_WORDS)
+        return {
+            "by": {axis: _sorted(amounts) for axis, amounts in by.items()},
+            "diversity": {
+                "entropy_bits": {axis: entropy(_bytes(each)) if each else None for axis, each in named.items()},
+                "largest_share": {axis: largest_share(_bytes(each)) if each else None for axis, each in named.items()},
+                "type_token": [list(point) for point in curve],
+                "near_duplicate_share": round(near / found, 6) if found else 0.0,
+            },
+        }
 
 
 def entropy(amounts: Iterable[int]) -> float:
@@ -113,7 +90,7 @@ def largest_share(amounts: Iterable[int]) -> float:
 
 
 def markdown(report: Mapping[str, object]) -> str:
-    """Returns the data card of a finished `report.json` (with the figures of `measure` in it)."""
+    """Returns the data card of a finished `report.json` (with the figures of a `Card` in it)."""
     total = cast("dict[str, dict[str, object]]", report["total"])
     kept, found = total["kept"], total["found"]
     lines = [
@@ -149,13 +126,6 @@ def markdown(report: Mapping[str, object]) -> str:
             f"- `{_cell(each['uri']).replace('`', '')}` {_cell(each['detail'])}".rstrip() for each in examples[:10]
         ]
     return "\n".join(lines) + "\n"
-
-
-def _batches(output_dir: Path) -> Iterator[pa.RecordBatch]:
-    for split in ("train", "heldout"):
-        for path in sorted(output_dir.glob(f"{split}-*.parquet")):
-            with pq.ParquetFile(path) as file:
-                yield from file.iter_batches(batch_size=256, columns=_COLUMNS)
 
 
 def _domain(uri: str, metadata: str) -> str:

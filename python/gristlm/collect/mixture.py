@@ -106,7 +106,7 @@ def repeated(table: pa.Table, times: npt.NDArray[np.int64]) -> pa.Table:
     A copy's id ends in `#epoch=2` and so on, and its metadata says `epoch`: ids stay unique, the split stays the same.
     """
     if not len(times) or times.max() <= 1:
-        return table.filter(pa.array(times > 0))
+        return table if times.all() else table.filter(pa.array(times > 0))
     rows = np.repeat(np.arange(len(times)), times)
     epochs = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times) + 1
     taken = table.take(pa.array(rows))

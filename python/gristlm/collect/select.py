@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from gristlm.collect import dropped, duplicates, mapped, mixture, split
 from gristlm.collect.batch import SCHEMA
+from gristlm.collect.card import Card
 from gristlm.collect.cluster import Workers
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.document import Drop
@@ -31,12 +33,18 @@ FINGERPRINTS = (
 
 
 def select(
-    parts: Sequence[Path], config: CollectConfig, tally: Tally, output_dir: Path, workers: Workers | None = None
+    parts: Sequence[Path],
+    config: CollectConfig,
+    tally: Tally,
+    output_dir: Path,
+    card: Card | None = None,
+    workers: Workers | None = None,
 ) -> None:
     """Drops duplicates, splits what is left, writes `train-NNNNN.parquet` and `heldout-NNNNN.parquet`, and counts.
 
-    With `workers` near duplicates are signed and grouped on their cluster. The parts are mapped into memory, not read:
-    the text stays on disk until it is looked at.
+    What becomes of the documents is counted in `tally`, what is written in `card`, where one is given. With `workers`
+    near duplicates are signed and grouped on their cluster. The parts are mapped into memory, not read: the text stays
+    on disk until it is looked at.
     """
     for stale in output_dir.glob(f"{dropped.NAME}-*"):
         stale.unlink()
@@ -50,7 +58,7 @@ def select(
         folder = output_dir / FINGERPRINTS
         sign = None if workers is None else functools.partial(_sign_on, workers, parts, folder)
         found = duplicates.find(whole, config, folder, sign)
-        _select(tables, whole, found, config, tally, output_dir, drops)
+        _select(tables, whole, found, config, tally, output_dir, drops, card)
     drops.close()
 
 
@@ -66,6 +74,7 @@ def _select(
     tally: Tally,
     output_dir: Path,
     drops: _Shards,
+    card: Card | None,
 ) -> None:
     keep = found.first < 0
     ids = whole.column("id")
@@ -94,8 +103,11 @@ def _select(
     for uncut in tables:
         here = slice(start, start + len(uncut))
         table = duplicates.cut(uncut, spans, start)
-        for shard, wanted in zip(shards, (~held, held), strict=True):
-            shard.add(mixture.repeated(table, (times * wanted)[here]))
+        for shard, heldout in zip(shards, (False, True), strict=True):
+            written = mixture.repeated(table, (times * (held == heldout))[here])
+            shard.add(written)
+            if card is not None:
+                card.add(written, heldout=heldout)
         _count(table, start, found, choice, cuts, tally)
         drops.add(ledger.table())
         start += len(table)
@@ -150,10 +162,10 @@ class _Strings(Sequence[str]):
 def _count(
     table: pa.Table, start: int, found: Duplicates, choice: _Choice, cuts: npt.NDArray[np.int64], tally: Tally
 ) -> None:
-    columns = [table.column(name) for name in ("source", "uri", "licence", "language", "text")]
-    for offset in range(len(table)):
-        source, uri, licence, language, text = (column[offset].as_py() for column in columns)
-        index, size = start + offset, len(text.encode())
+    texts = table.column("text")
+    columns = [table.column(name).to_pylist() for name in ("source", "uri", "licence", "language")]
+    sizes = pc.binary_length(texts).to_pylist()
+    for index, source, uri, licence, language, size in zip(itertools.count(start), *columns, sizes):
         if reason := _reason(index, found, choice):
             drop = Drop(source, uri, *reason, size, fault=False, id=choice.name(index))
             first = found.first[index]
@@ -165,7 +177,7 @@ def _count(
                     drop, twin=choice.name(first), similarity=alike, value=alike, limit=limit, threshold=named
                 )
             shown = choice.texts[first].as_py() if first >= 0 and tally.wants_example(drop.reason) else ""
-            tally.drop_found(drop, text, shown)
+            tally.drop_found(drop, texts[index - start].as_py(), shown)
             continue
         tally.count(source, "kept", "", size)
         if cuts[index]:

@@ -13,7 +13,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from gristlm.collect import card, loud, spread
+from gristlm.collect import loud, spread
+from gristlm.collect.card import Card, markdown
 from gristlm.collect.cluster import cluster
 from gristlm.collect.config import CollectConfig
 from gristlm.collect.finished import is_finished
@@ -63,16 +64,17 @@ def run(config: CollectConfig, inputs: Mapping[str, Path], output_dir: Path, *, 
             else:
                 parts, tally = spread.gather_on_ray(config, output_dir, workers)
             gathered = time.monotonic()
-            select(parts, config, tally, output_dir, workers)
+            counted = Card()
+            select(parts, config, tally, output_dir, counted, workers)
         finished = time.monotonic()
         if not tally.total("kept").documents:
             raise InputError(
                 f"no document is left of the {tally.total('found').documents:,} that were found. {_drops(tally)}"
             )
         warnings = loud.warnings(config, tally)
-        report = {**tally.report(), "warnings": warnings, **card.measure(output_dir, tally)}
+        report = {**tally.report(), "warnings": warnings, **counted.figures(tally)}
         write_json(output_dir / REPORT, report)
-        write_atomic(output_dir / CARD, card.markdown(report))
+        write_atomic(output_dir / CARD, markdown(report))
         times = {
             "read_and_clean_seconds": round(gathered - started, 3),
             "deduplicate_and_write_seconds": round(finished - gathered, 3),

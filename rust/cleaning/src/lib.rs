@@ -2,6 +2,7 @@
 //! language. Pure functions; nothing here knows Python.
 
 mod clean;
+mod counting;
 mod error;
 pub mod fasttext;
 pub mod html;
@@ -9,5 +10,6 @@ mod language;
 pub mod rules;
 
 pub use clean::{Cleaned, Step, clean, total_changes};
+pub use counting::{count_words, type_token};
 pub use error::Error;
 pub use language::{Language, identify, ngrams as language_ngrams};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use gristlm_cleaning::rules::Rule;
-use gristlm_cleaning::{Error, clean, fasttext, html, identify, total_changes};
+use gristlm_cleaning::{Error, clean, count_words, fasttext, html, identify, total_changes, type_token};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
@@ -102,6 +102,20 @@ fn identify_languages<'py>(
     Ok((tags, confidences.into_pyarray(py)))
 }
 
+/// Returns how many words each text has.
+#[pyfunction(name = "count_words")]
+#[pyo3(signature = (texts))]
+fn word_counts(py: Python<'_>, texts: Texts) -> Bound<'_, PyArray1<i64>> {
+    py.detach(|| count_words(&texts.as_slices())).into_pyarray(py)
+}
+
+/// Returns words read and distinct ones among them, at powers of two.
+#[pyfunction]
+#[pyo3(signature = (texts, most))]
+fn type_token_curve(py: Python<'_>, texts: Texts, most: u64) -> Vec<(u64, u64)> {
+    py.detach(|| type_token(&texts.as_slices(), most))
+}
+
 /// A supervised fastText model.
 #[pyclass(frozen, module = "gristlm._core")]
 struct TextClassifier {
@@ -177,5 +191,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<TextClassifier>()?;
     module.add_function(wrap_pyfunction!(extract_page, module)?)?;
     module.add_function(wrap_pyfunction!(clean_texts, module)?)?;
+    module.add_function(wrap_pyfunction!(word_counts, module)?)?;
+    module.add_function(wrap_pyfunction!(type_token_curve, module)?)?;
     module.add_function(wrap_pyfunction!(identify_languages, module)?)
 }
