@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gristlm.runs.report.diversity import diversity
+from gristlm.runs.report.diversity import diversity, in_words
 from gristlm.runs.report.markup import Html, details, figure, join, note, percent, section, size, table, tag
 from gristlm.runs.report.run_files import Row, RunFiles, mapping, number, sequence
 
@@ -50,7 +50,7 @@ def _shares(caption: str, heading: str, counts: Row) -> Html:
     whole = sum(amounts.values()) or 1.0
     rows = [
         (
-            tag("bdi", name or "not stated"),
+            tag("bdi", in_words(heading, name) or "not stated"),
             figure(number(mapping(counts[name]).get("documents"))),
             size(amount),
             percent(amount / whole),

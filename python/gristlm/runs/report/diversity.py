@@ -9,6 +9,7 @@ from gristlm.runs.report.markup import Html, figure, join, note, percent, tag
 from gristlm.runs.report.run_files import Row, mapping, number, sequence
 
 MAX_DOTS = 12
+LANGUAGES = {"zxx": "source code", "und": "not identified"}  # what these tags of BCP 47 say of a document
 
 
 def diversity(documents: Row) -> Html:
@@ -18,7 +19,7 @@ def diversity(documents: Row) -> Html:
         return Html("")
     entropies, largest = mapping(measured.get("entropy_bits")), mapping(measured.get("largest_share"))
     pictures = [
-        dot_chart(f"Share of text by {axis}", _shares(mapping(by.get(axis))), y="of the bytes kept", show=percent)
+        dot_chart(f"Share of text by {axis}", _shares(axis, mapping(by.get(axis))), y="of the bytes kept", show=percent)
         for axis in ("source", "domain", "licence", "language", "year")
         if len(mapping(by.get(axis))) > 1
     ]
@@ -44,10 +45,17 @@ def diversity(documents: Row) -> Html:
     return join(note(" ".join(said)), tag("div", *pictures, class_="charts"))
 
 
-def _shares(amounts: Row) -> list[Dot]:
+def in_words(axis: str, name: str) -> str:
+    """Returns what a name of one axis means, where that is not plain."""
+    return LANGUAGES.get(name, name) if axis == "language" else name
+
+
+def _shares(axis: str, amounts: Row) -> list[Dot]:
     sizes = {name: number(mapping(each).get("bytes")) or 0.0 for name, each in amounts.items()}
     whole = sum(sizes.values()) or 1.0
-    return [Dot(name or "none", size / whole, None, None) for name, size in list(sizes.items())[:MAX_DOTS]]
+    return [
+        Dot(in_words(axis, name) or "none", size / whole, None, None) for name, size in list(sizes.items())[:MAX_DOTS]
+    ]
 
 
 def _point(point: object) -> tuple[float, float]:
