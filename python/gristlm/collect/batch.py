@@ -47,11 +47,12 @@ class Batch:
         self._documents: list[Document] = []
         self._positions: list[int] = []  # of each document, among the items
         self._bytes = self._items = 0
+        self._full_bytes = config.batch_bytes
 
     @property
     def full(self) -> bool:
         """Whether it is time to clean and to write."""
-        return self._bytes >= self._config.batch_bytes or self._items >= MAX_BATCH_ITEMS
+        return self._bytes >= self._full_bytes or self._items >= MAX_BATCH_ITEMS
 
     def add(self, item: Item) -> int:
         """Takes an item; returns the bytes of text that it has.

@@ -1,6 +1,6 @@
 //! Words as white space separates them, as `str.split` of Python has it: how many, and how many distinct ones.
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 /// Whether `str.split` splits here: at white space of Unicode, and at the four separators of ASCII.
 fn is_space(c: char) -> bool {
@@ -17,11 +17,30 @@ pub fn count_words(texts: &[&str]) -> Vec<i64> {
     texts.iter().map(|text| count(text)).collect()
 }
 
+/// Whether an ASCII byte is a space; of the others only those that no space of Unicode begins with are known not to be.
+const SPACES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = matches!(byte, 0x09..=0x0d | 0x1c..=0x20);
+        byte += 1;
+    }
+    table
+};
+/// The first bytes of the spaces beyond ASCII: U+0085 and U+00A0, U+1680, U+2000 to U+205F, U+3000.
+const LEADS: [u8; 4] = [0xc2, 0xe1, 0xe2, 0xe3];
+
 fn count(text: &str) -> i64 {
     let mut words = 0;
     let mut before = true; // whether a space, or nothing, stands before
-    for c in text.chars() {
-        let space = is_space(c);
+    for (at, byte) in text.bytes().enumerate() {
+        let space = if LEADS.contains(&byte) {
+            text[at..].starts_with(is_space)
+        } else if (0x80..0xc0).contains(&byte) {
+            before // of a character whose first byte has told
+        } else {
+            SPACES[usize::from(byte)]
+        };
         words += i64::from(before && !space);
         before = space;
     }
@@ -32,7 +51,7 @@ fn count(text: &str) -> i64 {
 /// two up to `most`, as far as the texts reach.
 #[must_use]
 pub fn type_token(texts: &[&str], most: u64) -> Vec<(u64, u64)> {
-    let (mut types, mut tokens, mut point) = (HashSet::<String>::new(), 0, 64);
+    let (mut types, mut tokens, mut point) = (FxHashSet::<String>::default(), 0, 64);
     let mut curve = Vec::new();
     for word in texts.iter().flat_map(|text| words(text)) {
         if point > most {

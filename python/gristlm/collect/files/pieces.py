@@ -11,7 +11,7 @@ def cut(text: str, max_bytes: int | None) -> Iterator[str]:
     A piece ends at the last blank line within `max_bytes`, failing that at the last line end, failing that at the last
     space, failing that between two characters; a text that is not longer is one piece, as it is (None: never cut).
     """
-    if max_bytes is None or len(text) * 4 <= max_bytes or len(text.encode("utf-8", "replace")) <= max_bytes:
+    if max_bytes is None or len(text) * 4 <= max_bytes or _size(text) <= max_bytes:
         yield text
         return
     start = 0
@@ -26,3 +26,7 @@ def cut(text: str, max_bytes: int | None) -> Iterator[str]:
                     break
         yield text[start:end]
         start = end
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

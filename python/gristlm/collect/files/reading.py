@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,13 @@ from gristlm.collect.files.formats import Kind
 from gristlm.collect.files.refusal import Refusal
 from gristlm.collect.files.unpack import unpacked
 
+_NAMES = {
+    "title": ("title",),
+    "uri": ("uri", "url"),
+    "licence": ("licence", "license"),
+    "language": ("language", "lang"),
+    "id": ("id",),
+}
 _SPOOL_BYTES = 16 << 20
 _MAX_SPOOLED = 4 << 30
 _CHUNK = 1 << 20
@@ -39,6 +47,11 @@ class Limits:
     """What an address in a web archive must match somewhere."""
     chats: bool = False
     """Whether rows are conversations and pairs, not texts."""
+
+    @functools.cached_property
+    def names(self) -> Mapping[str, tuple[str, ...]]:
+        """The columns or keys in which each thing is looked for: the ones that `columns` names, or the usual."""
+        return {name: (self.columns[name],) if name in self.columns else keys for name, keys in _NAMES.items()}
 
 
 @dataclasses.dataclass(frozen=True)

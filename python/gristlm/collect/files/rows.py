@@ -13,13 +13,7 @@ from gristlm.collect.files.reading import File, licence_of, open_binary, seekabl
 from gristlm.collect.files.refusal import Refusal
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
-_NAMES = {
-    "title": ("title",),
-    "uri": ("uri", "url"),
-    "licence": ("licence", "license"),
-    "language": ("language", "lang"),
-    "id": ("id",),
-}
+_MAX_TITLE = 100
 _BUFFER = 1 << 20
 BAD_ROW = "bad row"
 
@@ -66,7 +60,7 @@ def read_parquet(file: File) -> Iterator[Document | Drop]:
                 f"{file.where} has no string column {column!r} (text_column); it has {', '.join(names)}",
             )
         wanted = [column] + [
-            name for group in _names(file).values() for name in group if name in names and name != column
+            name for group in file.limits.names.values() for name in group if name in names and name != column
         ]
         number = 0
         try:
@@ -83,12 +77,6 @@ def read_parquet(file: File) -> Iterator[Document | Drop]:
 
 def _is_string(kind: object) -> bool:
     return str(kind) in ("string", "large_string", "string_view") or str(kind).startswith("dictionary<values=string")
-
-
-def _names(file: File) -> Mapping[str, tuple[str, ...]]:
-    """Returns the columns in which each thing is looked for: those that the settings name first."""
-    mapped = file.limits.columns
-    return {name: (mapped[name],) if name in mapped else keys for name, keys in _NAMES.items()}
 
 
 def _from_json(file: File, number: int, line: bytes) -> Document | Drop:
@@ -117,15 +105,20 @@ def from_row(file: File, number: int, row: Mapping[str, object], size: int = 0) 
             else f"no {column!r}; it has {', '.join(map(str, row))[:200] or 'nothing'}"
         )
         return file.drop(part, BAD_ROW, f"{file.where}:{number}: {found}", size=size)
-    if not text.strip():
+    stripped = text.strip()
+    if not stripped:
         return file.drop(part, "empty", "", fault=False)
-    told = {
-        name: next((value for key in keys if key != column and isinstance(value := row.get(key), str)), "")
-        for name, keys in _names(file).items()
-    }
+    told = dict[str, str]()
+    for name, keys in file.limits.names.items():
+        told[name] = ""
+        for key in keys:
+            if key != column and isinstance(value := row.get(key), str):
+                told[name] = value
+                break
     language = told["language"] if _LANGUAGE.fullmatch(told["language"]) else ""
-    first_line = text.strip().partition("\n")[0]
-    title = told["title"] or (first_line if len(first_line) <= 100 else "")
+    end = stripped.find("\n")
+    first_line = stripped[: _MAX_TITLE + 1 if end < 0 else end]
+    title = told["title"] or (first_line if len(first_line) <= _MAX_TITLE else "")
     about = {name: told[key] for name, key in (("id", "id"), ("url", "uri")) if told[key]}
     return file.document(
         text, title=title, part=part, licence=licence_of(text, told["licence"]), language=language, metadata=about

@@ -6,6 +6,7 @@ What is no page (a request, an image, a redirect) is left out: counted, by reaso
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import re
@@ -214,7 +215,10 @@ def _texts(
 
 
 def _when(date: str) -> datetime.datetime | None:
-    """Returns the time that `2024-05-01T12:00:00Z` (WARC) or `20240501120000` (ARC) says."""
+    """Returns the time that `2024-05-01T12:00:00Z` (WARC) or `20240501120000` (ARC) says, in whole seconds."""
+    if len(date) == 20 and date.endswith("Z"):  # as nearly all are spelled
+        with contextlib.suppress(ValueError):
+            return datetime.datetime.fromisoformat(date)
     digits = re.sub(r"\D", "", date)[:14]
     try:
         numbers = [int(digits[start:end]) for start, end in ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14))]
