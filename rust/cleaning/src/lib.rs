@@ -10,4 +10,4 @@ pub mod rules;
 
 pub use clean::{Cleaned, Step, clean, total_changes};
 pub use error::Error;
-pub use language::{Language, identify, ngrams as language_ngrams};
+pub use language::{Language, for_each_letter, identify, ngrams as language_ngrams};

@@ -19,6 +19,7 @@ mod spans;
 mod spill;
 mod substrings;
 mod union_find;
+mod windows;
 
 pub use contamination::{Contamination, Hit, contamination};
 pub use error::Error;
@@ -28,3 +29,4 @@ pub use pieces::Unit;
 pub use room::{Room, Step};
 pub use spans::{Span, cut};
 pub use substrings::substrings;
+pub use windows::Length;
