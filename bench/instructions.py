@@ -1,15 +1,16 @@
-"""Counts the instructions of encoding, decoding and training, and compares them with `bench/instructions.json`.
+"""Counts the instructions of tokenizing, cleaning and deduplicating; compares them with `bench/instructions.json`.
 
     python bench/instructions.py            # compare: fails where one grew by more than 5 %
     python bench/instructions.py --update   # write the counts of now
 
-One thread on texts that `rust/bpe/examples/instructions.rs` makes, under valgrind's callgrind, which counts the same
-within 0.01 % however busy the machine is. A count that fell by more than 5 % is reported, so that it can be kept.
+One thread on texts that `rust/bpe/examples/instructions.rs` and `rust/dedup/examples/instructions_data.rs` make, under
+valgrind's callgrind, which counts the same within 0.01 % however busy the machine is. A count that fell by more than 5 % is reported, so that it can be kept.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "bench" / "instructions.json"
-BINARY = ROOT / "target" / "dev-release" / "examples" / "instructions"
+BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "dev-release" / "examples"
+PROGRAMS = {"gristlm-bpe": "instructions", "gristlm-dedup": "instructions_data"}
+"""The program of each crate."""
 TOLERANCE = 0.05
 CASES = (
     *(f"encode {pattern} {kind}" for pattern in ("cl100k", "o200k") for kind in ("english", "multilingual", "code")),
@@ -28,6 +31,8 @@ CASES = (
     "decode cl100k english",
     "train cl100k english",
     "train o200k multilingual",
+    *(f"data {step}" for step in ("signatures", "minhash", "exact", "lines", "substrings", "contamination")),
+    *(f"data {step}" for step in ("quality", "personal", "language")),
 )
 
 
@@ -37,16 +42,20 @@ def missing() -> str | None:
 
 
 def build() -> None:
-    """Builds the program that is counted."""
-    command = ["cargo", "build", "--locked", "--quiet", "--profile", "dev-release", "-p", "gristlm-bpe"]
-    subprocess.run([*command, "--example", "instructions"], cwd=ROOT, check=True)
+    """Builds the programs that are counted."""
+    for crate, program in PROGRAMS.items():
+        command = ["cargo", "build", "--locked", "--quiet", "--profile", "dev-release", "-p", crate]
+        subprocess.run([*command, "--example", program], cwd=ROOT, check=True)
 
 
 def count(case: str, num_bytes: int = 1 << 20) -> int:
     """Returns the instructions of one case."""
-    work = case.partition(" ")[0]
+    work, _, rest = case.partition(" ")
+    program = (
+        [BINARIES / PROGRAMS["gristlm-dedup"], rest] if work == "data" else [BINARIES / "instructions", *case.split()]
+    )
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--toggle-collect=*work_{work}*"]
-    done = subprocess.run([*command, str(BINARY), *case.split(), str(num_bytes)], capture_output=True, text=True)
+    done = subprocess.run([*command, *program, str(num_bytes)], capture_output=True, text=True)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode != 0 or found is None:
         raise RuntimeError(f"{case}: {done.stderr.splitlines()[-1] if done.stderr else done.returncode}")

@@ -263,7 +263,7 @@ def dedup_signatures(texts: _Texts, num_perm: int, ngram: int, seed: int, how: _
     """uint32[N, num_perm]."""
 
 def dedup_substrings(
-    texts: _Texts, order: npt.NDArray[np.int64] | None, min_bytes: int, how: _How
+    texts: _Texts, order: npt.NDArray[np.int64] | None, min_bytes: int, min_tokens: int | None, how: _How
 ) -> npt.NDArray[np.int64]:
     """Spans: document, start, end."""
 

@@ -147,7 +147,9 @@ def clean(
 def identify_language(
     texts: _Texts, *, num_threads: int | None = None, progress: Callable[[int], object] | None = None
 ) -> LanguageResult:
-    """Returns the language of each text by its script and trigrams: 70 languages, the first 4 KiB of each text.
+    """Returns the language of each text, of 87, by its script and the n-grams of its words.
+
+    Of a text longer than 768 bytes, four windows of 192 over its length are read.
 
     Args:
         texts: N texts.

@@ -312,6 +312,7 @@ def substrings(
     texts: _Texts,
     *,
     min_bytes: int = 200,
+    min_tokens: int | None = None,
     order: NDArray[np.int64] | Sequence[int] | None = None,
     num_threads: int | None = None,
     memory: int | None = None,
@@ -320,11 +321,14 @@ def substrings(
     """Returns the spans whose every `min_bytes` bytes stood before, in an earlier text or earlier in the same one.
 
     Cutting them leaves the first copy. By rolling hashes, made sure of byte by byte. 200 bytes are about the 50 tokens
-    of Lee et al. 2022 ("Deduplicating Training Data Makes Language Models Better").
+    of Lee et al. 2022 ("Deduplicating Training Data Makes Language Models Better"). With `min_tokens` the length is
+    measured in the tokens of `minhash` instead: spans reach from the first byte of a token to the last of another, and
+    the white space between them is compared like the rest.
 
     Args:
         texts: N texts.
         min_bytes: Length of a repetition that counts, in bytes of UTF-8.
+        min_tokens: The same in tokens, at most 65,536; None measures in bytes.
         order: int64[M]: the texts to look at, each at most once, the one whose copy is left first; None is all of them,
             in their order.
         num_threads: None for all cores.
@@ -333,11 +337,13 @@ def substrings(
         progress: Called with the bytes done.
 
     Raises:
-        InputError: `min_bytes` is not positive, a text is longer than 4 GiB, or `order` names one twice.
+        InputError: `min_bytes` or `min_tokens` is not positive, a text is longer than 4 GiB, or `order` names one
+            twice.
     """
     placed = None if order is None else _order(order)
+    length = _count("min_bytes", min_bytes), None if min_tokens is None else _count("min_tokens", min_tokens)
     with _room(num_threads, memory, None, progress) as how:
-        return SpanResult(_core.dedup_substrings(texts, placed, _count("min_bytes", min_bytes), how))
+        return SpanResult(_core.dedup_substrings(texts, placed, *length, how))
 
 
 def contamination(

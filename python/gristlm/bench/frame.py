@@ -27,7 +27,7 @@ SLOW_SECONDS = 1.0
 """Whoever takes longer than this in the round that shows its result equal is timed by that round alone."""
 WIDTH = 118
 State = TypeVar("State")
-Unit = Literal["MB/s", "ns/call", "ms", "s", "x"]
+Unit = Literal["MB/s", "docs/s", "ns/call", "µs/doc", "ms", "s", "x", "%"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +44,20 @@ class Row:
     """Our speed over this library's, by CPU seconds: above 1 we are faster."""
     note: str = ""
     unit: Unit = "MB/s"
-    """What `figure` is in: MB per CPU second, CPU time of a call or of the whole, or times as fast as one thread."""
+    """What `figure` is in: MB or calls per CPU second, CPU time of a call or of the whole, times as fast as one thread,
+    or a share, which then stands where the seconds do."""
     calls: int = 1
     """Calls in the time given."""
 
     @property
     def figure(self) -> float:
         """The figure of the table, in `unit`."""
-        scale = {"ns/call": 1e9 / self.calls, "ms": 1e3, "s": 1.0, "x": 1.0}
-        return self.megabytes_per_second if self.unit == "MB/s" else self.cpu_seconds * scale[self.unit]
+        if self.unit == "MB/s":
+            return self.megabytes_per_second
+        if self.unit == "docs/s":
+            return self.calls / max(self.cpu_seconds, 1e-9)
+        scale = {"ns/call": 1e9 / self.calls, "µs/doc": 1e6 / self.calls, "ms": 1e3, "s": 1.0, "x": 1.0, "%": 100.0}
+        return self.cpu_seconds * scale[self.unit]
 
     @property
     def megabytes_per_second(self) -> float:

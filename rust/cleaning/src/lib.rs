@@ -12,4 +12,4 @@ pub mod rules;
 pub use clean::{Cleaned, Step, clean, total_changes};
 pub use counting::{count_words, type_token};
 pub use error::Error;
-pub use language::{Language, identify, ngrams as language_ngrams};
+pub use language::{Language, for_each_letter, identify, ngrams as language_ngrams};

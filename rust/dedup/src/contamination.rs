@@ -97,35 +97,78 @@ fn search(document: usize, text: &str, ngram: usize, holders: &FxHashMap<u64, u3
     (if count == 0 { 0.0 } else { inside as f32 / count as f32 }, hits)
 }
 
+/// Letters and digits of ASCII in lower case; 0 for what ends a word.
+const LOWER: [u8; 128] = {
+    let mut table = [0; 128];
+    let mut byte = 0;
+    while byte < 128 {
+        if (byte as u8).is_ascii_alphanumeric() {
+            table[byte] = (byte as u8).to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// The hash of a word, letter by letter: only texts of one call are compared.
+#[derive(Clone, Copy)]
+struct Word {
+    state: u64,
+    start: usize,
+    open: bool,
+}
+
+impl Word {
+    const CLOSED: Self = Self { state: 0x9e37_79b9_7f4a_7c15, start: 0, open: false };
+
+    #[inline]
+    const fn push(&mut self, byte: u8, at: usize) {
+        if !self.open {
+            self.open = true;
+            self.start = at;
+        }
+        self.state = (self.state ^ byte as u64).wrapping_mul(0x2545_f491_4f6c_dd1d);
+    }
+
+    #[inline]
+    fn end(&mut self, at: usize, word: &mut impl FnMut(u64, usize, usize)) {
+        if self.open {
+            word(hash::mix(self.state), self.start, at);
+            *self = Self::CLOSED;
+        }
+    }
+}
+
 /// Calls `word` with the hash of each word of `text` and the bytes it stands at.
 fn words(text: &str, mut word: impl FnMut(u64, usize, usize)) {
-    let mut lower = String::new();
-    let mut start = 0;
-    for (at, c) in text.char_indices() {
-        let alone = stands_alone(c);
-        if c.is_alphanumeric() && !alone {
-            if lower.is_empty() {
-                start = at;
+    let bytes = text.as_bytes();
+    let mut open = Word::CLOSED;
+    let mut at = 0;
+    while at < bytes.len() {
+        if let Some(lower) = LOWER.get(usize::from(bytes[at])) {
+            match lower {
+                0 => open.end(at, &mut word),
+                _ => open.push(*lower, at),
             }
-            if c.is_ascii() {
-                lower.push(c.to_ascii_lowercase());
-            } else {
-                lower.extend(c.to_lowercase());
-            }
+            at += 1;
             continue;
         }
-        if !lower.is_empty() {
-            word(hash::bytes(lower.as_bytes()), start, at);
-            lower.clear();
+        let Some(c) = text[at..].chars().next() else { break };
+        let end = at + c.len_utf8();
+        if stands_alone(c) {
+            open.end(at, &mut word);
+            word(hash::bytes(&bytes[at..end]), at, end);
+        } else if c.is_alphanumeric() {
+            let mut buffer = [0; 4];
+            for lower in c.to_lowercase() {
+                lower.encode_utf8(&mut buffer).bytes().for_each(|byte| open.push(byte, at));
+            }
+        } else {
+            open.end(at, &mut word);
         }
-        if alone {
-            let end = at + c.len_utf8();
-            word(hash::bytes(&text.as_bytes()[at..end]), at, end);
-        }
+        at = end;
     }
-    if !lower.is_empty() {
-        word(hash::bytes(lower.as_bytes()), start, text.len());
-    }
+    open.end(bytes.len(), &mut word);
 }
 
 #[cfg(test)]

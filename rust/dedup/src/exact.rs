@@ -73,7 +73,8 @@ pub fn exact(texts: &[&str], unit: Unit, room: Room<'_>) -> Result<Exact, Error>
 pub fn exact_in_order(texts: &[&str], order: Option<&[i64]>, unit: Unit, room: Room<'_>) -> Result<Exact, Error> {
     let Some(order) = order else { return exact(texts, unit, room) };
     let found = exact(&choose(texts, Some(order))?, unit, room)?;
-    let mut out = Exact { keep: vec![true; texts.len()], cluster: (0..texts.len() as i64).collect(), spans: found.spans };
+    let mut out =
+        Exact { keep: vec![true; texts.len()], cluster: (0..texts.len() as i64).collect(), spans: found.spans };
     for (text, (keep, cluster)) in order.iter().zip(found.keep.into_iter().zip(found.cluster)) {
         out.keep[*text as usize] = keep;
         out.cluster[*text as usize] = order[cluster as usize];

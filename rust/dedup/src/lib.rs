@@ -19,6 +19,7 @@ mod spans;
 mod spill;
 mod substrings;
 mod union_find;
+mod windows;
 
 pub use bands::{PARTITIONS, SHARD};
 pub use contamination::{Contamination, Hit, contamination};
@@ -29,3 +30,4 @@ pub use pieces::Unit;
 pub use room::{Room, Step};
 pub use spans::{Span, cut};
 pub use substrings::substrings;
+pub use windows::Length;

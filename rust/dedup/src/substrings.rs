@@ -1,25 +1,26 @@
-//! Substrings of at least so many bytes that stand more than once in a corpus.
+//! Substrings of at least so many bytes, or tokens, that stand more than once in a corpus.
 //!
-//! A window is `min_bytes` consecutive bytes of one text. A window is repeated if the same bytes are a window that starts
-//! earlier (in an earlier text, or earlier in the same one). The spans are the union of all repeated windows, drawn in to
-//! character boundaries: cutting them leaves the first copy. Source: Lee et al. 2022, "Deduplicating Training Data Makes
-//! Language Models Better", 4.1. Departures: (1) the first copy stays; (2) bytes instead of tokens; (3) windows by a rolling
-//! hash, made sure of byte by byte, instead of a suffix array: it needs no memory beside a table of the windows that may
-//! be repeated, and that can be had in as many passes over the texts as memory asks for.
+//! A window is so many consecutive bytes (tokens, and the white space between them) of one text. A window is repeated if
+//! the same bytes are a window that starts earlier (in an earlier text, or earlier in the same one). The spans are the
+//! union of all repeated windows, drawn in to character boundaries: cutting them leaves the first copy. Source: Lee et al.
+//! 2022, "Deduplicating Training Data Makes Language Models Better", 4.1. Departures: (1) the first copy stays; (2) bytes
+//! or words instead of a model's tokens; (3) windows by a rolling hash, made sure of byte by byte, instead of a suffix
+//! array: it needs no memory beside a table of the windows that may be repeated, and that can be had in as many passes over
+//! the texts as memory asks for.
 //!
 //! A pass takes the windows of its share of the hashes. First two bit maps say which may stand twice; only those, a few
 //! percent of most corpora, go to the table. A window after a repeated one is compared by its last byte alone.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use crate::error::{check_count, check_texts};
+use crate::Error;
+use crate::error::check_texts;
 use crate::order::choose;
 use crate::room::Room;
 use crate::spans::Span;
-use crate::{Error, hash};
-
-/// Odd, without structure: the multiplier of the rolling hash.
-const BASE: u64 = 0x2545_f491_4f6c_dd1d;
+use crate::windows::{Length, Windows};
 
 /// Bits of both maps together for each window, and what the table takes for one that may be repeated.
 const MAP_BITS: u64 = 16;
@@ -31,8 +32,8 @@ const TABLE_BYTES: u64 = 24;
 ///
 /// # Errors
 /// [`Error::Order`], [`Error::Zero`], [`Error::TooMany`], [`Error::TooManyTexts`], [`Error::TooMuchText`], [`Error::Interrupted`].
-pub fn substrings(texts: &[&str], order: Option<&[i64]>, min_bytes: usize, room: Room<'_>) -> Result<Vec<Span>, Error> {
-    let mut spans = repeated(&choose(texts, order)?, min_bytes, room)?;
+pub fn substrings(texts: &[&str], order: Option<&[i64]>, length: Length, room: Room<'_>) -> Result<Vec<Span>, Error> {
+    let mut spans = repeated(&choose(texts, order)?, length, room)?;
     if let Some(order) = order {
         for span in &mut spans {
             span.document = order[span.document as usize];
@@ -42,14 +43,14 @@ pub fn substrings(texts: &[&str], order: Option<&[i64]>, min_bytes: usize, room:
     Ok(spans)
 }
 
-fn repeated(texts: &[&str], min_bytes: usize, room: Room<'_>) -> Result<Vec<Span>, Error> {
-    let limit = u32::MAX as usize;
-    check_count("min_bytes", min_bytes, limit)?;
+fn repeated(texts: &[&str], length: Length, room: Room<'_>) -> Result<Vec<Span>, Error> {
+    let cut = Windows::new(length)?;
     check_texts(texts.len())?;
+    let limit = u32::MAX as usize;
     if let Some(document) = texts.iter().position(|text| text.len() > limit) {
         return Err(Error::TooMuchText { document, given: texts[document].len(), limit });
     }
-    let windows: u64 = texts.iter().map(|text| (text.len() + 1).saturating_sub(min_bytes) as u64).sum();
+    let windows: u64 = texts.iter().map(|text| cut.count(text)).sum();
     let threads = rayon::current_num_threads() as u64;
     // As many passes at a time as there are threads share the memory.
     let needed = windows * (MAP_BITS / 8 + TABLE_BYTES / 4);
@@ -57,7 +58,7 @@ fn repeated(texts: &[&str], min_bytes: usize, room: Room<'_>) -> Result<Vec<Span
     let passes = if windows < 1 << 16 { 1 } else { passes };
     let shares: Vec<Vec<Found>> = (0..passes)
         .into_par_iter()
-        .map(|share| Pass { texts, min_bytes, share, passes, room }.run(windows / passes + 1))
+        .map(|share| Pass { texts, cut, share, passes, room }.run(windows / passes + 1))
         .collect::<Result<_, Error>>()?;
     let mut found: Vec<Found> = shares.into_iter().flatten().collect();
     found.par_sort_unstable();
@@ -70,90 +71,70 @@ type Found = (u32, u32, u32);
 /// One share of the windows: those whose hash is `share` modulo `passes`.
 struct Pass<'t, 'r> {
     texts: &'t [&'t str],
-    min_bytes: usize,
+    cut: Windows,
     share: u64,
     passes: u64,
     room: Room<'r>,
 }
 
-/// A repeated window: its text and first byte, and those of an equal one before it.
+/// A repeated window: its text and the byte after its last, and those of an equal one before it.
 #[derive(Clone, Copy)]
 struct Repeat {
     text: usize,
-    start: usize,
+    end: usize,
     twin: usize,
-    from: usize,
+    until: usize,
 }
 
 impl Pass<'_, '_> {
     fn run(&self, windows: u64) -> Result<Vec<Found>, Error> {
         let mut seen = Seen::new(windows);
-        self.each(false, |hash, _, _| seen.note(hash))?;
+        self.each(false, |hash, _, _, _| seen.note(hash))?;
         let mut table = Table::default();
         let mut found: Vec<Found> = Vec::new();
         let mut last: Option<Repeat> = None;
-        self.each(true, |hash, text, start| {
-            let end = (start + self.min_bytes) as u32;
-            let run = last.and_then(|repeat| self.runs_on(repeat, text, start));
+        let overlap = self.cut.overlap();
+        self.each(true, |hash, text, start, end| {
+            let run = last.filter(|_| overlap).and_then(|repeat| self.runs_on(repeat, text, end));
             last = run.or_else(|| {
-                let first = if seen.twice(hash) { table.first(self, hash, text, start) } else { None };
-                first.map(|(twin, from)| Repeat { text, start, twin: twin as usize, from: from as usize })
+                let first = if seen.twice(hash) { table.first(self, hash, text, start..end) } else { None };
+                first.map(|(twin, from)| Repeat { text, end, twin: twin as usize, until: from as usize + end - start })
             });
             match (last, found.last_mut()) {
                 (None, _) => {}
                 // All windows since the last repeated one are repeated, too.
-                (_, Some(open)) if run.is_some() || (open.0 as usize == text && start as u32 <= open.2) => open.2 = end,
-                _ => found.push((text as u32, start as u32, end)),
+                (_, Some(open)) if run.is_some() || (open.0 as usize == text && start as u32 <= open.2) => {
+                    open.2 = end as u32;
+                }
+                _ => found.push((text as u32, start as u32, end as u32)),
             }
         })?;
         Ok(found)
     }
 
-    /// `repeat` moved to `start`, if all windows between are copies of those after its twin: their last bytes are equal.
-    fn runs_on(&self, repeat: Repeat, text: usize, start: usize) -> Option<Repeat> {
+    /// `repeat` moved on to `end`, if all windows between are copies of those after its twin: the bytes added are equal.
+    fn runs_on(&self, repeat: Repeat, text: usize, end: usize) -> Option<Repeat> {
         if repeat.text != text {
             return None;
         }
-        let count = start - repeat.start;
-        let (mine, twin) = (repeat.start + self.min_bytes, repeat.from + self.min_bytes);
-        let bytes = self.texts[text].as_bytes().get(mine..mine + count)?;
-        let equal = self.texts[repeat.twin].as_bytes().get(twin..twin + count)? == bytes;
-        equal.then_some(Repeat { start, from: repeat.from + count, ..repeat })
+        let until = repeat.until + end - repeat.end;
+        let bytes = self.texts[text].as_bytes().get(repeat.end..end)?;
+        let equal = self.texts[repeat.twin].as_bytes().get(repeat.until..until)? == bytes;
+        equal.then_some(Repeat { end, until, ..repeat })
     }
 
-    fn window(&self, text: usize, start: usize) -> &[u8] {
-        &self.texts[text].as_bytes()[start..start + self.min_bytes]
-    }
-
-    /// Calls `window` with hash, text and first byte of each window of the share.
-    fn each(&self, counts: bool, mut window: impl FnMut(u64, usize, usize)) -> Result<(), Error> {
-        let drop = (0..self.min_bytes).fold(1_u64, |power, _| power.wrapping_mul(BASE));
+    /// Calls `window` with the hash, the text, the first byte and the byte after the last of each window of the share.
+    fn each(&self, counts: bool, mut window: impl FnMut(u64, usize, usize, usize)) -> Result<(), Error> {
         for (text, content) in self.texts.iter().enumerate() {
-            let bytes = content.as_bytes();
-            self.room.did(if counts && self.share == 0 { bytes.len() } else { 0 })?;
-            if bytes.len() < self.min_bytes {
-                continue;
-            }
-            let mut offer = |state: u64, start: usize| {
-                let hash = hash::mix(state);
+            self.room.did(if counts && self.share == 0 { content.len() } else { 0 })?;
+            self.cut.each(content, |hash, start, end| {
                 if self.passes == 1 || hash % self.passes == self.share {
-                    window(hash, text, start);
+                    window(hash, text, start, end);
                 }
-            };
-            let (head, tail) = bytes.split_at(self.min_bytes);
-            let mut state = head.iter().fold(0, |state: u64, byte| push(state, *byte));
-            offer(state, 0);
-            for (start, (old, new)) in bytes.iter().zip(tail).enumerate() {
-                state = push(state, *new).wrapping_sub(drop.wrapping_mul(1 + u64::from(*old)));
-                offer(state, start + 1);
-            }
+            });
         }
         Ok(())
     }
-}
-
-fn push(state: u64, byte: u8) -> u64 {
-    state.wrapping_mul(BASE).wrapping_add(1 + u64::from(byte))
 }
 
 /// How often a hash was noted: not at all, once, or perhaps twice and more. Two bits each.
@@ -197,20 +178,21 @@ const FREE: (u64, u32, u32) = (0, u32::MAX, 0);
 
 impl Table {
     /// Text and first byte of the first window that equals this one; `None`, and remembered, when this one is it.
-    fn first(&mut self, pass: &Pass<'_, '_>, hash: u64, text: usize, start: usize) -> Option<(u32, u32)> {
+    fn first(&mut self, pass: &Pass<'_, '_>, hash: u64, text: usize, window: Range<usize>) -> Option<(u32, u32)> {
         if self.count * 4 >= self.slots.len() * 3 {
             self.grow();
         }
         let mask = self.slots.len() - 1;
         let mut at = (hash >> 8) as usize & mask;
+        let bytes = &pass.texts[text].as_bytes()[window.clone()];
         loop {
             let (other, twin, from) = self.slots[at];
             if twin == u32::MAX {
-                self.slots[at] = (hash, text as u32, start as u32);
+                self.slots[at] = (hash, text as u32, window.start as u32);
                 self.count += 1;
                 return None;
             }
-            if other == hash && pass.window(twin as usize, from as usize) == pass.window(text, start) {
+            if other == hash && pass.texts[twin as usize].as_bytes()[from as usize..].starts_with(bytes) {
                 return Some((twin, from));
             }
             at = (at + 1) & mask;
@@ -262,17 +244,18 @@ mod tests {
 
     use super::*;
 
-    /// The definition, word for word.
-    fn brute_force(texts: &[&str], min_bytes: usize) -> Vec<Span> {
+    /// The definition, word for word: what counts is the bytes of the windows, however they are cut.
+    fn brute_force(texts: &[&str], windows: impl Fn(&str) -> Vec<Range<usize>>) -> Vec<Span> {
         let mut seen: Vec<&[u8]> = Vec::new();
         let mut spans = Vec::new();
         for (document, text) in texts.iter().enumerate() {
             let mut marked = vec![false; text.len()];
-            for (start, window) in text.as_bytes().windows(min_bytes).enumerate() {
-                if seen.contains(&window) {
-                    marked[start..start + min_bytes].fill(true);
+            for window in windows(text) {
+                let bytes = &text.as_bytes()[window.clone()];
+                if seen.contains(&bytes) {
+                    marked[window].fill(true);
                 } else {
-                    seen.push(window);
+                    seen.push(bytes);
                 }
             }
             let mut at = 0;
@@ -286,19 +269,56 @@ mod tests {
         spans
     }
 
+    fn by_bytes(text: &str, count: usize) -> Vec<Range<usize>> {
+        (0..(text.len() + 1).saturating_sub(count)).map(|start| start..start + count).collect()
+    }
+
+    fn by_tokens(text: &str, count: usize) -> Vec<Range<usize>> {
+        let pieces: Vec<&str> = text.split(' ').collect();
+        let starts: Vec<usize> = pieces
+            .iter()
+            .scan(0, |at, piece| {
+                let start = *at;
+                *at += piece.len() + 1;
+                Some(start)
+            })
+            .collect();
+        let tokens: Vec<Range<usize>> = pieces
+            .iter()
+            .zip(starts)
+            .filter(|(piece, _)| !piece.is_empty())
+            .map(|(piece, start)| start..start + piece.len())
+            .collect();
+        tokens.windows(count).map(|run| run[0].start..run[count - 1].end).collect()
+    }
+
+    fn in_passes(texts: &[&str], length: Length, passes: u64) -> Vec<Span> {
+        let cut = Windows::new(length).unwrap();
+        let pass = |share| Pass { texts, cut, share, passes, room: Room::default() }.run(8).unwrap();
+        let mut found: Vec<Found> = (0..passes).flat_map(pass).collect();
+        found.sort_unstable();
+        unite(texts, &found)
+    }
+
     proptest! {
         #[test]
         fn any_number_of_passes_finds_what_brute_force_finds(
             texts in prop::collection::vec("[abé中]{0,12}", 0..6), min_bytes in 1_usize..6, passes in 1_u64..5,
         ) {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let expected = brute_force(&texts, min_bytes);
-            prop_assert_eq!(&substrings(&texts, None, min_bytes, Room::default()).unwrap(), &expected);
-            let mut found: Vec<Found> = (0..passes).flat_map(|share| {
-                Pass { texts: &texts, min_bytes, share, passes, room: Room::default() }.run(8).unwrap()
-            }).collect();
-            found.sort_unstable();
-            prop_assert_eq!(&unite(&texts, &found), &expected);
+            let expected = brute_force(&texts, |text| by_bytes(text, min_bytes));
+            let length = Length::Bytes(min_bytes);
+            prop_assert_eq!(&substrings(&texts, None, length, Room::default()).unwrap(), &expected);
+            prop_assert_eq!(&in_passes(&texts, length, passes), &expected);
+        }
+
+        #[test]
+        fn windows_of_tokens_are_found_as_brute_force_finds_them(
+            texts in prop::collection::vec("[abé  ]{0,20}", 0..6), min_tokens in 1_usize..4, passes in 1_u64..5,
+        ) {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let expected = brute_force(&texts, |text| by_tokens(text, min_tokens));
+            prop_assert_eq!(&in_passes(&texts, Length::Tokens(min_tokens), passes), &expected);
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use gristlm_dedup::{
-    Error, MinHash, PARTITIONS, Room, SHARD, Span, Step, Unit, contamination, cut, exact_in_order, group_partitions,
-    near_duplicates, sign_shard, signatures, substrings,
+    Error, Length, MinHash, PARTITIONS, Room, SHARD, Span, Step, Unit, contamination, cut, exact_in_order,
+    group_partitions, near_duplicates, sign_shard, signatures, substrings,
 };
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -187,16 +187,18 @@ fn dedup_signatures<'py>(
 
 /// Returns the repeated spans.
 #[pyfunction]
-#[pyo3(signature = (texts, order, min_bytes, how))]
+#[pyo3(signature = (texts, order, min_bytes, min_tokens, how))]
 fn dedup_substrings<'py>(
     py: Python<'py>,
     texts: Texts,
     order: Option<PyReadonlyArray1<'_, i64>>,
     min_bytes: usize,
+    min_tokens: Option<usize>,
     how: How,
 ) -> PyResult<Bound<'py, PyArray2<i64>>> {
+    let length = min_tokens.map_or(Length::Bytes(min_bytes), Length::Tokens);
     let order = order.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
-    let spans = how.run(py, |room| substrings(&texts.as_slices(), order, min_bytes, room))?;
+    let spans = how.run(py, |room| substrings(&texts.as_slices(), order, length, room))?;
     span_table(py, &spans)
 }
 

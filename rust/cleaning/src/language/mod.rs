@@ -1,7 +1,7 @@
 //! The language of a text: by its script, and within a script by the n-grams of its words.
 
 pub mod ngrams;
-mod script;
+pub mod script;
 
 use rayon::prelude::*;
 
@@ -19,6 +19,11 @@ const OTHER_WEIGHT: u32 = 3;
 const IDEOGRAPH_WEIGHT: u32 = 8;
 /// Japanese has at least this share of kana among its kana and ideographs.
 const KANA_SHARE: f32 = 0.05;
+/// Yiddish has at least this share of its own digraphs among its letters, or, written without them, of ayin, its vowel
+/// `e`, which is rare in Hebrew; that is asked of texts with so many letters.
+const DIGRAPH_SHARE: f32 = 0.01;
+const AYIN_SHARE: f32 = 0.09;
+const AYIN_LETTERS: u32 = 40;
 /// The margin, in nats per square root of letters, at which the confidence is 1 - 1/e.
 const SURE_NATS: f32 = 1.0;
 
@@ -61,6 +66,7 @@ fn identify_one(text: &str) -> Language {
     match script {
         Script::Han | Script::Kana if kana >= KANA_SHARE * (kana + han) => Language { tag: "ja", confidence: share },
         Script::Han | Script::Kana => Language { tag: "zh", confidence: share },
+        Script::Hebrew if is_yiddish(text) => Language { tag: "yi", confidence: share },
         _ => script.only().map_or_else(
             || likeliest(&scores, script, letters[script as usize]),
             |tag| Language { tag, confidence: share },
@@ -74,6 +80,19 @@ const fn weight(script: Script) -> u32 {
         Script::Han | Script::Kana => IDEOGRAPH_WEIGHT,
         _ => OTHER_WEIGHT,
     }
+}
+
+fn is_yiddish(text: &str) -> bool {
+    let (mut letters, mut digraphs, mut ayins) = (0, 0, 0);
+    for letter in windows(text).flat_map(str::chars) {
+        letters += u32::from(matches!(letter, '\u{5D0}'..='\u{5EA}' | '\u{5F0}'..='\u{5F2}'));
+        // With the rafe over a letter, which modern Hebrew does without.
+        digraphs +=
+            u32::from(matches!(letter, '\u{5F0}'..='\u{5F2}' | '\u{5BF}' | '\u{FB1F}' | '\u{FB4C}' | '\u{FB4E}'));
+        ayins += u32::from(letter == '\u{5E2}');
+    }
+    let share = |count: u32| count as f32 / letters.max(1) as f32;
+    share(digraphs) >= DIGRAPH_SHARE || (letters >= AYIN_LETTERS && share(ayins) >= AYIN_SHARE)
 }
 
 /// The best of the script's languages; of equal ones the first by tag.
@@ -96,17 +115,24 @@ fn likeliest(scores: &Scores, script: Script, letters: u32) -> Language {
 }
 
 fn read(window: &str, scores: &mut Scores, letters: &mut [u32; Script::COUNT]) {
-    for letter in window.chars() {
-        let Some(script) = Script::of(letter) else {
+    for_each_letter(window, |letter| {
+        let Some((script, letter)) = letter else {
             scores.end_word();
-            continue;
+            return;
         };
         letters[script as usize] += 1;
         if script.only().is_none() && !matches!(script, Script::Han | Script::Kana) {
-            scores.letter(lower(letter));
+            scores.letter(letter);
         }
+    });
+}
+
+/// Calls `letter` with each letter of `text` in lower case and its script, and with `None` where a word may end.
+pub fn for_each_letter(text: &str, mut letter: impl FnMut(Option<(Script, char)>)) {
+    for c in text.chars() {
+        letter(Script::of(c).map(|script| (script, lower(c))));
     }
-    scores.end_word();
+    letter(None);
 }
 
 fn lower(letter: char) -> char {

@@ -1,22 +1,27 @@
-//! Scores of languages by the n-grams of letters within words: naive Bayes over a table that is compiled in.
+//! Scores of languages by the n-grams of letters of words: naive Bayes over a table that is compiled in.
 //!
-//! The table, `ngrams.bin`, is made by `examples/language_table.rs` from the n-gram frequencies of lingua's language
-//! models (Apache-2.0). It holds, n-gram by n-gram in the order of their hashes:
+//! N-grams lie within a word, begin it, end it (the edge counts as a letter), or are all of it. The table, `ngrams.bin`,
+//! is made by `examples/language_table.rs`, which says from what. It holds, n-gram by n-gram in the order of their hashes:
 //! the difference to the last hash (LEB128), the number of languages, and for each its index in [`TAGS`] and
 //! its weight, log(probability / floor) in steps of 1/16.
 
 use std::sync::LazyLock;
 
 /// The languages that the table tells apart, as BCP 47, in the order of their indices in it.
-pub(super) const TAGS: [&str; 73] = [
+pub const TAGS: [&str; 78] = [
     "af", "ar", "az", "be", "bg", "bn", "ca", "cs", "cy", "da", "de", "el", "en", "eo", "es", "et", "eu", "fa", "fi",
-    "fr", "ga", "gu", "he", "hi", "hr", "hu", "hy", "id", "is", "it", "ja", "ka", "kk", "ko", "la", "lg", "lt", "lv",
-    "mi", "mk", "mn", "mr", "nb", "nl", "nn", "pa", "pl", "pt", "ro", "ru", "sk", "sl", "sn", "so", "sq", "sr", "st",
-    "sv", "sw", "ta", "te", "th", "tl", "tn", "tr", "ts", "uk", "ur", "vi", "xh", "yo", "zh", "zu",
+    "fr", "ga", "gd", "gu", "he", "hi", "hr", "hu", "hy", "id", "is", "it", "ja", "ka", "kk", "ko", "ky", "la", "lg",
+    "lt", "lv", "mi", "mk", "mn", "mr", "nb", "ne", "nl", "nn", "pa", "pl", "pt", "ro", "ru", "sk", "sl", "sn", "so",
+    "sq", "sr", "st", "sv", "sw", "ta", "te", "tg", "th", "tl", "tn", "tr", "ts", "ug", "uk", "ur", "vi", "xh", "yo",
+    "zh", "zu",
 ];
 
-/// The most letters of an n-gram.
+/// The most letters of an n-gram, an edge of the word among them.
 pub const LONGEST: usize = 5;
+/// Words of up to so many letters are n-grams as a whole, too.
+const LONGEST_WORD: usize = 7;
+/// What stands at both edges of a word.
+const EDGE: char = ' ';
 /// The steps of a weight in one nat.
 pub const STEPS: f32 = 16.0;
 
@@ -96,41 +101,91 @@ fn leb128(bytes: &mut impl Iterator<Item = u8>) -> Option<u32> {
     }
 }
 
+/// The word that is being read, letter by letter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Word {
+    /// Its last letters and its first edge, the newest first.
+    letters: [char; LONGEST_WORD + 1],
+    /// How many of those there are, or were.
+    length: usize,
+}
+
+impl Word {
+    /// Adds a letter in lower case; calls `ngram` with the hash of each n-gram that ends in it, and whether that holds the
+    /// first edge.
+    #[inline]
+    pub fn letter(&mut self, letter: char, mut ngram: impl FnMut(u32, bool)) {
+        if self.length == 0 {
+            self.push(EDGE);
+        }
+        self.push(letter);
+        let mut hash = 0;
+        for (at, &letter) in (1..).zip(&self.letters[..self.length.min(LONGEST)]) {
+            hash = extend(hash, letter);
+            ngram(hash, at == self.length);
+        }
+    }
+
+    /// Ends the word; calls `ngram` with the hash of each n-gram that holds its last edge.
+    #[inline]
+    pub fn end(&mut self, mut ngram: impl FnMut(u32)) {
+        if self.length > 0 {
+            let mut hash = extend(0, EDGE);
+            let whole = self.length <= LONGEST_WORD + 1;
+            for (at, &letter) in (1..).zip(&self.letters[..self.length.min(LONGEST_WORD + 1)]) {
+                hash = extend(hash, letter);
+                if at < LONGEST || (whole && at == self.length) {
+                    ngram(hash);
+                }
+            }
+        }
+        self.length = 0;
+    }
+
+    const fn push(&mut self, letter: char) {
+        let mut at = LONGEST_WORD;
+        while at > 0 {
+            self.letters[at] = self.letters[at - 1];
+            at -= 1;
+        }
+        self.letters[0] = letter;
+        self.length += 1;
+    }
+}
+
 /// The evidence of a text so far.
 pub(super) struct Scores {
     table: &'static Table,
     /// In steps, by index in [`TAGS`]; the rest is never reached by the table.
     sums: [u32; 256],
-    /// The last letters of the word so far, the newest first.
-    word: [char; LONGEST],
-    length: usize,
+    word: Word,
 }
 
 impl Scores {
     pub(super) fn new() -> Self {
-        Self { table: &LOADED, sums: [0; 256], word: ['\0'; LONGEST], length: 0 }
+        Self { table: &LOADED, sums: [0; 256], word: Word::default() }
     }
 
     /// Adds a letter in lower case to the word.
     pub(super) fn letter(&mut self, letter: char) {
-        self.word.copy_within(..LONGEST - 1, 1);
-        self.word[0] = letter;
-        self.length = (self.length + 1).min(LONGEST);
-        let mut hash = 0;
-        for &letter in &self.word[..self.length] {
-            hash = extend(hash, letter);
-            for &(language, weight) in self.table.find(hash) {
-                self.sums[usize::from(language)] += u32::from(weight);
-            }
-        }
+        let (table, sums) = (self.table, &mut self.sums);
+        self.word.letter(letter, |hash, _| add(table, sums, hash));
     }
 
-    pub(super) const fn end_word(&mut self) {
-        self.length = 0;
+    pub(super) fn end_word(&mut self) {
+        let (table, sums) = (self.table, &mut self.sums);
+        self.word.end(|hash| add(table, sums, hash));
     }
 
     /// The sum of each language, in nats, in the order of [`TAGS`].
     pub(super) fn nats(&self) -> [f32; TAGS.len()] {
         std::array::from_fn(|at| self.sums[at] as f32 / STEPS)
+    }
+}
+
+#[inline]
+fn add(table: &Table, sums: &mut [u32; 256], hash: u32) {
+    for &(language, weight) in table.find(hash) {
+        sums[usize::from(language)] += u32::from(weight);
     }
 }

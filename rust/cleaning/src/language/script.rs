@@ -4,7 +4,7 @@ macro_rules! scripts {
     ($($name:ident),*) => {
         /// The script of a letter.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Script { $($name),* }
+        pub enum Script { $($name),* }
 
         impl Script {
             pub(super) const ALL: [Self; 25] = [$(Self::$name),*];
@@ -31,7 +31,7 @@ impl Script {
             0x370..=0x3FF | 0x1F00..=0x1FFF => Self::Greek,
             0x400..=0x52F => Self::Cyrillic,
             0x531..=0x587 => Self::Armenian,
-            0x591..=0x5F4 => Self::Hebrew,
+            0x591..=0x5F4 | 0xFB1D..=0xFB4F => Self::Hebrew,
             0x600..=0x605 | 0x60C | 0x61B | 0x61F | 0x660..=0x66D | 0x6D4 | 0x6F0..=0x6F9 => return None,
             0x610..=0x6FF | 0x750..=0x77F | 0xFB50..=0xFDFF | 0xFE70..=0xFEFC => Self::Arabic,
             0x964..=0x96F => return None,
@@ -87,10 +87,11 @@ impl Script {
     /// Whether texts in a language of the table are in this script.
     pub(super) fn writes(self, tag: &str) -> bool {
         match self {
-            Self::Cyrillic => matches!(tag, "be" | "bg" | "kk" | "mk" | "mn" | "ru" | "sr" | "uk"),
-            Self::Arabic => matches!(tag, "ar" | "fa" | "ur"),
-            Self::Devanagari => matches!(tag, "hi" | "mr"),
-            _ => self == Self::Latin,
+            Self::Cyrillic => matches!(tag, "be" | "bg" | "kk" | "ky" | "mk" | "mn" | "ru" | "sr" | "tg" | "uk"),
+            Self::Arabic => matches!(tag, "ar" | "fa" | "ug" | "ur"),
+            Self::Devanagari => matches!(tag, "hi" | "mr" | "ne"),
+            Self::Latin => ![Self::Cyrillic, Self::Arabic, Self::Devanagari].into_iter().any(|other| other.writes(tag)),
+            _ => false,
         }
     }
 }
