@@ -151,7 +151,8 @@ def recall(table: BenchTable, finders: dict[str, duplicate_peers.Find]) -> None:
     """Adds a row for each bin of similarity: the share of its pairs that is found; and the precision of each library.
 
     Raises:
-        AssertionError: we find less than the floor of a bin by more than two standard errors, or drop a text that resembles none.
+        AssertionError: we find less than the floor of a bin by more than two standard errors, or drop a text that
+            resembles none.
     """
     corpora = duplicates.exact_similarities(PAIRS)
 
