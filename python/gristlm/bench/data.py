@@ -21,7 +21,7 @@ PEERS = (*duplicate_peers.FINDERS, "python", *language_peers.PEERS)
 NOT_HERE = {
     "text-dedup": "its package holds urllib3 and rich at old versions, so it cannot be installed beside the rest",
     "Google's deduplicate-text-datasets": "a program of its own; not on a package registry",
-    "decon, minhash-rs": "programs of their own, not Python packages",
+    "decon, minhash-rs, whatlang, whichlang": "Rust, without a Python package",
 }
 """Peers of the published tables that cannot take part, and why."""
 NUM_PERM, THRESHOLD = duplicate_peers.NUM_PERM, 0.8
