@@ -4,7 +4,8 @@
     python bench/instructions.py --update   # write the counts of now
 
 One thread on texts that `rust/bpe/examples/instructions.rs` and `rust/dedup/examples/instructions_data.rs` make, under
-valgrind's callgrind, which counts the same within 0.01 % however busy the machine is. A count that fell by more than 5 % is reported, so that it can be kept.
+valgrind's callgrind, which counts the same within 0.01 % however busy the machine is. A count that fell by more than
+5 % is reported, so that it can be kept.
 """
 
 from __future__ import annotations

@@ -34,6 +34,21 @@ def test_polars_map_batches() -> None:
     assert frame.collect()["clean"].to_list()[:3] == [ROWS[0], "Write to [EMAIL].", ""]
 
 
+def test_polars_map_batches_deduplicates() -> None:
+    pl = pytest.importorskip("polars")
+
+    def first_of_its_kind(column: "pl.Series") -> "pl.Series":
+        equal = gl.dedup.exact(column).keep
+        return pl.Series(equal & gl.dedup.minhash(column).keep)
+
+    page = " ".join(f"word{at}" for at in range(100))
+    rows = [*ROWS[:4], page, f"{page} and a bit", *ROWS[:4]]
+    kept = pl.LazyFrame({"text": rows}).filter(
+        pl.col("text").map_batches(first_of_its_kind, return_dtype=pl.Boolean, is_elementwise=False)
+    )
+    assert kept.collect()["text"].to_list() == rows[:5]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of Ray's own
 def test_ray_data_map_batches() -> None:

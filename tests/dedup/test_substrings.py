@@ -1,5 +1,7 @@
 """Repeated substrings against brute force."""
 
+import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,33 @@ def test_a_copied_paragraph_is_cut_once() -> None:
     result = dedup.substrings(texts, min_bytes=40)
     assert result.spans.tolist() == [[1, 7, len(texts[1])], [2, 0, len(paragraph)]]
     assert dedup.cut(texts, result) == [texts[0], "Second:", ""]
+
+
+def test_lengths_in_tokens_equal_brute_force() -> None:
+    rng = random.Random(5)
+    texts = [" ".join(rng.choice(["ab", "c", "dé", "中文"]) for _ in range(rng.randrange(12))) for _ in range(40)]
+    for min_tokens in (1, 2, 4):
+        seen: set[str] = set()
+        wanted = []
+        for document, text in enumerate(texts):
+            tokens = [(match.start(), match.end()) for match in re.finditer(r"[a-zé]+|[中文]", text)]
+            marked = np.zeros(len(text.encode()) + 2, bool)
+            for run in (tokens[at : at + min_tokens] for at in range(len(tokens) - min_tokens + 1)):
+                window = text[run[0][0] : run[-1][1]]
+                start = len(text[: run[0][0]].encode())
+                if window in seen:
+                    marked[start + 1 : start + 1 + len(window.encode())] = True
+                seen.add(window)
+            edges = np.flatnonzero(np.diff(marked)).reshape(-1, 2)
+            wanted += [[document, start, end] for start, end in edges.tolist()]
+        assert wanted
+        for memory in (None, 1_000_000):
+            found = dedup.substrings(texts, min_tokens=min_tokens, memory=memory, num_threads=2)
+            assert found.spans.tolist() == wanted
+    with pytest.raises(InputError, match="min_tokens is 0; give 1 or more"):
+        dedup.substrings(["a"], min_tokens=0)
+    with pytest.raises(InputError, match="min_tokens is 70000; give at most 65536"):
+        dedup.substrings(["a"], min_tokens=70_000)
 
 
 def test_nothing_short_and_huge_repetition() -> None:

@@ -21,14 +21,14 @@ PEERS = (*duplicate_peers.FINDERS, "python", *language_peers.PEERS)
 NOT_HERE = {
     "text-dedup": "its package holds urllib3 and rich at old versions, so it cannot be installed beside the rest",
     "Google's deduplicate-text-datasets": "a program of its own; not on a package registry",
-    "decon, minhash-rs": "programs of their own, not Python packages",
+    "decon, minhash-rs, whatlang, whichlang": "Rust, without a Python package",
 }
 """Peers of the published tables that cannot take part, and why."""
 NUM_PERM, THRESHOLD = duplicate_peers.NUM_PERM, 0.8
 MAX_DOCUMENTS = 600
 LIKELY = 0.85
 """Of pairs at least this similar, 14 bands of 8 find 97 % and more."""
-PAIRS = 2500
+PAIRS = 6000
 """Of each bin of the recall."""
 FLOORS = {0.70: 0.63, 0.75: 0.85, 0.80: 0.97, 0.85: 0.998}
 """The recall that the best peers reach in each bin with the same bands."""
@@ -151,7 +151,8 @@ def recall(table: BenchTable, finders: dict[str, duplicate_peers.Find]) -> None:
     """Adds a row for each bin of similarity: the share of its pairs that is found; and the precision of each library.
 
     Raises:
-        AssertionError: we find less than the floor of a bin, or drop a text that resembles none.
+        AssertionError: we find less than the floor of a bin by more than two standard errors, or drop a text that
+            resembles none.
     """
     corpora = duplicates.exact_similarities(PAIRS)
 
@@ -168,7 +169,8 @@ def recall(table: BenchTable, finders: dict[str, duplicate_peers.Find]) -> None:
     for bin_, floor in FLOORS.items():
         similar = corpora[bin_].pairs[0][2]
         task = f"pairs of similarity {similar:.3f} found"
-        must(shares[OURS][bin_] >= floor, f"{task}: {shares[OURS][bin_]:.4f}, under the floor of {floor}")
+        least = floor - 2 * (floor * (1 - floor) / PAIRS) ** 0.5  # which pairs are found is a matter of chance
+        must(shares[OURS][bin_] >= least, f"{task}: {shares[OURS][bin_]:.4f}, under the floor of {floor}")
         for name, share in shares.items():
             ratio = shares[OURS][bin_] / max(share[bin_], 1e-9)
             table.rows.append(Row(task, name, PAIRS / 1e6, share[bin_], share[bin_], ratio, f"floor {floor}", "%"))

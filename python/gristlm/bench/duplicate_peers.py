@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import io
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -135,7 +136,7 @@ def _datatrove(module: Any, texts: Sequence[str]) -> set[int]:
                 1,
             ),
         ]
-        with contextlib.redirect_stderr(None):
+        with contextlib.redirect_stderr(io.StringIO()):
             for number, (pipeline, tasks) in enumerate(steps):
                 executor(pipeline, tasks=tasks, workers=1, logging_dir=f"{name}/log{number}").run()
         kept = {int(json.loads(line)["id"]) for file in (folder / "out").glob("*.jsonl") for line in file.open()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gettext
 import html
 import re
+import struct
 import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ def _messages(file: Path, tag: str) -> Iterator[str]:
     try:
         with file.open("rb") as stream:
             catalogue = gettext.GNUTranslations(stream)._catalog  # type: ignore[attr-defined]  # its only way to all messages
-    except (OSError, UnicodeError, ValueError, LookupError):
+    except (OSError, UnicodeError, ValueError, LookupError, struct.error):
         return
     for source, translated in catalogue.items():
         original = source[0] if isinstance(source, tuple) else source
