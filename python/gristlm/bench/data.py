@@ -55,7 +55,7 @@ def measure(table: BenchTable, texts: list[str], vocabulary: Path | None, peers:
     recall(table, {name: duplicate_peers.finder(name, of) for name, of in modules.items() if name != "datatrove"})
     exact(table, texts, python)
     spans(table, known, texts, size, python)
-    data_cleaning.measure(table, known.texts, size, modules.get("datatrove"), peers)
+    data_cleaning.measure(table, texts, modules.get("datatrove"), peers)
 
 
 def load(name: str, peers: Sequence[str] | None, table: BenchTable) -> Any:

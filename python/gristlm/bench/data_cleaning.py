@@ -25,9 +25,9 @@ EQUAL = 0.99
 """The share of decisions that must be datatrove's."""
 
 
-def measure(table: BenchTable, texts: list[str], size: int, datatrove: Any, peers: Sequence[str] | None) -> None:
+def measure(table: BenchTable, texts: list[str], datatrove: Any, peers: Sequence[str] | None) -> None:
     """Adds the rows of quality rules, personal data and language."""
-    quality(table, texts, size, datatrove)
+    quality(table, texts, datatrove)
     personal_data(table, texts, datatrove)
     labelled = language_texts.read()
     if len(labelled) < 5:
@@ -36,7 +36,7 @@ def measure(table: BenchTable, texts: list[str], size: int, datatrove: Any, peer
     language_peers.measure(table, labelled, peers)
 
 
-def quality(table: BenchTable, texts: list[str], size: int, datatrove: Any) -> None:
+def quality(table: BenchTable, texts: list[str], datatrove: Any) -> None:
     """Adds the row of all four rules; a document counts as kept where every rule alone keeps it."""
 
     def ours() -> list[bool]:
@@ -57,7 +57,7 @@ def quality(table: BenchTable, texts: list[str], size: int, datatrove: Any) -> N
             return bool(sum(a == b for a, b in zip(found, mine, strict=True)) >= EQUAL * len(mine))
 
         rows.append(Contender("datatrove", lambda: None, lambda _: theirs(), result=equal))
-    table.compare("quality rules", size, rows)
+    table.compare("quality rules", sum(len(text.encode()) for text in texts), rows)
 
 
 def _document() -> Callable[[str], Any]:
