@@ -3,6 +3,8 @@
 //! The word lists are ours: the names that site generators and content systems give to navigation, consent banners,
 //! share bars, comments and adverts.
 
+use rustc_hash::FxHashMap;
+
 use super::dom::{Dom, Kind, NodeId};
 
 /// How sure a sign of boilerplate is.
@@ -261,40 +263,63 @@ fn is_permalink(dom: &Dom, id: NodeId) -> bool {
             .all(|child| dom.text(child).is_some_and(|t| matches!(t.trim(), "" | "#" | "¶" | "§" | "🔗")))
 }
 
-/// Returns what the element `id` looks like from outside.
-pub fn judge(dom: &Dom, id: NodeId) -> Verdict {
-    let Kind::Element(name, attributes) = &dom.nodes[id as usize].kind else {
-        return Verdict::Content;
-    };
-    let tag: &str = &name.local;
+/// Judges elements; a page says the same names again and again, so the verdict on a name is kept.
+#[derive(Default)]
+pub struct Judge<'a> {
+    /// By tag, class and id.
+    named: FxHashMap<(&'a str, &'a str, &'a str), Verdict>,
+}
+
+impl<'a> Judge<'a> {
+    /// Returns what the element `id` looks like from outside.
+    pub fn judge(&mut self, dom: &'a Dom, id: NodeId) -> Verdict {
+        let Kind::Element(name, attributes) = &dom.nodes[id as usize].kind else {
+            return Verdict::Content;
+        };
+        let tag: &str = &name.local;
+        if attributes.is_empty() {
+            return *self.named.entry((tag, "", "")).or_insert_with(|| by_tag(tag).unwrap_or(Verdict::Content));
+        }
+        if let Some(verdict) = by_tag(tag) {
+            return verdict;
+        }
+        if hidden(dom, id) {
+            return Verdict::Boilerplate;
+        }
+        if dom.attribute(id, "role").is_some_and(|role| listed(ROLES, role)) {
+            return Verdict::Boilerplate;
+        }
+        let class = dom.attribute(id, "class").unwrap_or_default();
+        if tag == "a" && !unseen(class) && is_permalink(dom, id) {
+            return Verdict::Boilerplate;
+        }
+        let name = dom.attribute(id, "id").unwrap_or_default();
+        *self.named.entry((tag, class, name)).or_insert_with(|| by_name(tag, class, name))
+    }
+}
+
+/// What a tag alone says, whatever its attributes.
+fn by_tag(tag: &str) -> Option<Verdict> {
     if listed(TAGS, tag) {
-        return Verdict::Boilerplate;
+        return Some(Verdict::Boilerplate);
     }
     if tag == "aside" {
-        return Verdict::Suspect;
+        return Some(Verdict::Suspect);
     }
-    if attributes.is_empty() || matches!(tag, "html" | "body" | "main" | "article" | "pre" | "code") {
-        return Verdict::Content;
-    }
-    if hidden(dom, id) {
-        return Verdict::Boilerplate;
-    }
-    if dom.attribute(id, "role").is_some_and(|role| listed(ROLES, role)) {
-        return Verdict::Boilerplate;
-    }
-    let class = dom.attribute(id, "class").unwrap_or_default();
+    matches!(tag, "html" | "body" | "main" | "article" | "pre" | "code").then_some(Verdict::Content)
+}
+
+/// What the names in `class` and `id` say of an element that is shown.
+fn by_name(tag: &str, class: &str, id: &str) -> Verdict {
     if unseen(class) {
         return Verdict::Suspect;
     }
     if !listed(BLOCKS, tag) {
         return Verdict::Content;
     }
-    if tag == "a" && is_permalink(dom, id) {
-        return Verdict::Boilerplate;
-    }
     // Document generators make a section's id from its heading: a chapter on cookies is no cookie banner.
     let section = tag == "section" || any_word(class, |word| word == "section");
-    let name = if section { "" } else { dom.attribute(id, "id").unwrap_or_default() };
+    let name = if section { "" } else { id };
     let has = |list: &[&str]| any_word(class, |word| listed(list, word)) || any_word(name, |word| listed(list, word));
     match tag {
         "a" | "span" | "sup" | "td" if has(INLINE_WORDS) => Verdict::Boilerplate,

@@ -1,11 +1,11 @@
 //! Where the main content is: the elements that stay, and the one that holds them.
 //!
-//! 1. Every element is judged by [`boilerplate::judge`]; a suspect that holds much of the page's text, or code, stays.
+//! 1. Every element is judged by [`Judge`]; a suspect that holds much of the page's text, or code, stays.
 //! 2. The page's own word is taken for the root: `itemprop=articleBody`, `<main>`, `role=main`, a single `<article>`.
 //! 3. Else the root is the lowest element that holds nearly all of the running text (text outside links).
 //! 4. Inside the root, blocks that are mostly links go, unless next to nothing else is there.
 
-use super::boilerplate::{self, Verdict};
+use super::boilerplate::{Judge, Verdict};
 use super::dom::{DOCUMENT, Dom, NONE, NodeId};
 use super::elsewhere;
 
@@ -67,11 +67,13 @@ pub struct Content {
 
 /// Returns the main content, or `None` when the page has no text.
 pub fn find(dom: &Dom) -> Option<Content> {
-    let verdicts: Vec<Verdict> = (0..dom.nodes.len()).map(|id| boilerplate::judge(dom, id as NodeId)).collect();
+    let mut judge = Judge::default();
+    let verdicts: Vec<Verdict> = (0..dom.nodes.len()).map(|id| judge.judge(dom, id as NodeId)).collect();
     let mut dropped: Vec<bool> = verdicts.iter().map(|v| *v == Verdict::Boilerplate).collect();
 
     // Suspects: measured with all of them in, then believed or not.
-    let all = measure(dom, &dropped);
+    let sizes: Vec<u32> = (0..dom.nodes.len()).map(|id| size(dom, id as NodeId)).collect();
+    let all = measure(dom, &sizes, &dropped);
     let page = all[DOCUMENT as usize].running();
     let believed = |id: usize, sign: Verdict| {
         let small = all[id].running() <= SUSPECT_SHARE * page;
@@ -90,11 +92,11 @@ pub fn find(dom: &Dom) -> Option<Content> {
     let large = |id: usize| verdicts[id] == Verdict::Elsewhere && !dropped[id];
     if (0..verdicts.len()).any(large) {
         let without: Vec<bool> = (0..verdicts.len()).map(|id| dropped[id] || large(id)).collect();
-        if measure(dom, &without)[DOCUMENT as usize].running() >= ENOUGH {
+        if measure(dom, &sizes, &without)[DOCUMENT as usize].running() >= ENOUGH {
             dropped = without;
         }
     }
-    let mut mass = measure(dom, &dropped);
+    let mut mass = measure(dom, &sizes, &dropped);
     if mass[DOCUMENT as usize].characters == 0 && page > 0.0 {
         // Everything looked like boilerplate: a page that is one form or one menu. Take it by its tags alone.
         dropped = verdicts.iter().map(|v| *v == Verdict::Boilerplate).collect();
@@ -106,12 +108,18 @@ pub fn find(dom: &Dom) -> Option<Content> {
     let root = named_root(dom, &dropped, &mass).unwrap_or_else(|| descend(dom, &dropped, &mass));
     drop_link_boxes(dom, root, &mass, &mut dropped);
     drop_labelled(dom, root, &mass, &mut dropped);
-    drop_teasers(dom, root, &mass, &mut dropped);
+    drop_teasers(dom, root, &sizes, &mass, &mut dropped);
     Some(Content { root, dropped })
 }
 
-/// Characters of every subtree without the dropped ones; white space does not count.
-fn measure(dom: &Dom, dropped: &[bool]) -> Vec<Mass> {
+/// The characters of a text, white space not counted; of anything else none.
+fn size(dom: &Dom, id: NodeId) -> u32 {
+    let visible = |text: &str| text.bytes().filter(|b| !b.is_ascii_whitespace() && (*b as i8) >= -0x40).count();
+    dom.text(id).map_or(0, |text| visible(text) as u32)
+}
+
+/// What every subtree holds without the dropped ones; `sizes` are those of the texts.
+fn measure(dom: &Dom, sizes: &[u32], dropped: &[bool]) -> Vec<Mass> {
     let mut mass = vec![Mass::default(); dom.nodes.len()];
     // Document order, left again on the way up: no recursion.
     let mut at = DOCUMENT;
@@ -119,9 +127,8 @@ fn measure(dom: &Dom, dropped: &[bool]) -> Vec<Mass> {
     loop {
         let skip = dropped[at as usize];
         if !skip {
-            if let Some(text) = dom.text(at) {
-                let characters =
-                    text.bytes().filter(|b| !b.is_ascii_whitespace() && (*b as i8) >= -0x40).count() as u32;
+            let characters = sizes[at as usize];
+            if characters > 0 {
                 mass[at as usize] = Mass { characters, linked: if links > 0 { characters } else { 0 }, anchors: 0 };
             }
             links += u32::from(is_link(dom, at));
@@ -287,7 +294,7 @@ fn drop_labelled(dom: &Dom, root: NodeId, mass: &[Mass], dropped: &mut [bool]) {
 }
 
 /// Drops rows of teasers, unless the page says little else.
-fn drop_teasers(dom: &Dom, root: NodeId, mass: &[Mass], dropped: &mut [bool]) {
+fn drop_teasers(dom: &Dom, root: NodeId, sizes: &[u32], mass: &[Mass], dropped: &mut [bool]) {
     let mut rows: Vec<NodeId> = Vec::new();
     let mut at = root;
     while at != NONE {
@@ -302,7 +309,7 @@ fn drop_teasers(dom: &Dom, root: NodeId, mass: &[Mass], dropped: &mut [bool]) {
     for id in rows {
         dropped[id as usize] = true;
     }
-    if measure(dom, dropped)[root as usize].running() < ENOUGH {
+    if measure(dom, sizes, dropped)[root as usize].running() < ENOUGH {
         dropped.copy_from_slice(&before);
     }
 }
