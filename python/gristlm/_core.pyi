@@ -307,7 +307,9 @@ class Decoder:
         x: npt.NDArray[np.float32],
         cos: npt.NDArray[np.float32],
         sin: npt.NDArray[np.float32],
-        lengths: Sequence[int],
+        rows: Sequence[int],
+        positions: Sequence[int],
+        wanted: Sequence[int],
         keys: Sequence[npt.NDArray[np.float32]],
         values: Sequence[npt.NDArray[np.float32]],
     ) -> npt.NDArray[np.float32]: ...

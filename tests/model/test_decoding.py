@@ -42,10 +42,16 @@ def filled(request):
     return model, step, cache, windows
 
 
+def decode(step, ids, lengths, cache):
+    """The next token of the first rows of the cache."""
+    everyone = range(len(lengths))
+    return step(ids, everyone, lengths, everyone, cache)
+
+
 def copied(cache, rows):
     small = Cache.__new__(Cache)
     small.__dict__ |= cache.__dict__
-    small.keys, small.values = ([tensor[rows].clone() for tensor in part] for part in (cache.keys, cache.values))
+    small.keys, small.values = (tensor[:, rows].clone() for tensor in (cache.keys, cache.values))
     return small
 
 
@@ -55,12 +61,44 @@ def test_logits_and_cache_are_those_of_the_plain_network(filled):
     everyone = list(range(len(LENGTHS)))
     mine, other = copied(cache, everyone), copied(cache, everyone)
     ids, lengths = torch.arange(len(LENGTHS)), torch.tensor(LENGTHS)
-    found = step.decode(ids, LENGTHS, mine)
-    decode = Decode(other, lengths, max(LENGTHS), ragged=True, windows=windows)
-    exact = model.logits(model.run_blocks(ids[:, None], lengths[:, None], decode)[:, 0])
+    found = decode(step, ids, LENGTHS, mine)
+    plain = Decode(other, lengths, max(LENGTHS), ragged=True, windows=windows)
+    exact = model.logits(model.run_blocks(ids[:, None], lengths[:, None], plain)[:, 0])
     torch.testing.assert_close(found, exact, atol=1e-5, rtol=1e-5)
     for one, two in zip([*mine.keys, *mine.values], [*other.keys, *other.values], strict=True):
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_prompts_are_those_of_the_plain_network_and_the_same_to_the_bit_token_by_token(filled):
+    """More tokens than go through the layers at once; the last of each prompt gives the logits."""
+    model, step, _, windows = filled
+    lengths = [9, 31, 1, 24, 31, 17, 31]
+    bounds = np.cumsum([0, *lengths])
+    ids = torch.randint(0, 77, (int(bounds[-1]),), generator=torch.Generator().manual_seed(2))
+    rows = np.repeat(np.arange(len(lengths)), lengths).tolist()
+    positions = np.concatenate([np.arange(length) for length in lengths]).tolist()
+    last = (bounds[1:] - 1).tolist()
+    whole, plain, single = (
+        Cache(model.config, len(lengths), 32, device=torch.device("cpu"), dtype=torch.float32) for _ in range(3)
+    )
+    found = step(ids, rows, positions, last, whole)
+    attend, places_T = attention.documents(
+        torch.tensor(bounds, dtype=torch.int32), (1, len(ids)), half_precision=False, windows=windows
+    )
+    places = plain.places(torch.tensor(rows), torch.tensor(positions))
+    exact = model.run_blocks(ids[None], places_T, Prefill(attend, plain, torch.arange(len(ids)), places))
+    torch.testing.assert_close(found, model.logits(exact[0, last]), atol=1e-5, rtol=1e-5)
+    for one, two in zip([*whole.keys, *whole.values], [*plain.keys, *plain.values], strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
+    for place in range(len(ids)):
+        alone = step(ids[place : place + 1], rows[place : place + 1], positions[place : place + 1], [0], single)
+        if place in last:
+            assert torch.equal(alone[0], found[last.index(place)])
+    for one, two in zip([*whole.keys, *whole.values], [*single.keys, *single.values], strict=True):
+        assert torch.equal(one, two)
+    with pytest.raises(InputError, match="wanted"):
+        step(ids[:1], [0], [0], [1], single)
 
 
 @torch.no_grad()
@@ -68,8 +106,8 @@ def test_logits_and_cache_are_those_of_the_plain_network(filled):
 def test_a_row_is_the_same_to_the_bit_among_any_others(filled, rows):
     _, step, cache, _ = filled
     ids = torch.arange(len(LENGTHS))
-    together = step.decode(ids, LENGTHS, copied(cache, list(range(len(LENGTHS)))))
-    some = step.decode(ids[rows], [LENGTHS[row] for row in rows], copied(cache, rows))
+    together = decode(step, ids, LENGTHS, copied(cache, list(range(len(LENGTHS)))))
+    some = decode(step, ids[rows], [LENGTHS[row] for row in rows], copied(cache, rows))
     assert torch.equal(some, together[rows])
 
 
@@ -84,7 +122,7 @@ def test_two_threads_give_the_same_bits(filled):
     finally:
         torch.set_num_threads(before)
     assert torch.equal(
-        step.decode(ids, LENGTHS, copied(cache, everyone)), other.decode(ids, LENGTHS, copied(cache, everyone))
+        decode(step, ids, LENGTHS, copied(cache, everyone)), decode(other, ids, LENGTHS, copied(cache, everyone))
     )
 
 
@@ -93,7 +131,7 @@ def test_a_full_row_is_an_error_and_nothing_is_written(filled):
     _, step, cache, _ = filled
     mine = copied(cache, [0, 1])
     with pytest.raises(InputError, match=r"row 1 has 12 positions in a cache of 12"):
-        step.decode(torch.tensor([1, 2]), [3, 12], mine)
+        decode(step, torch.tensor([1, 2]), [3, 12], mine)
     assert all(torch.equal(one, two[:2]) for one, two in zip(mine.keys, cache.keys, strict=True))
 
 
@@ -102,5 +140,5 @@ def test_numbers_that_are_not_finite_come_out(filled):
     _, step, cache, _ = filled
     mine = copied(cache, [0, 1])
     mine.values[0][1, :, 0] = float("nan")
-    found = step.decode(torch.tensor([1, 2]), [3, 3], mine)
+    found = decode(step, torch.tensor([1, 2]), [3, 3], mine)
     assert found[0].isfinite().all()

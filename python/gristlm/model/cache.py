@@ -10,6 +10,7 @@ Shapes: R rows, C capacity in positions, N query heads, K key/value heads, H hea
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -24,11 +25,9 @@ class Cache:
     def __init__(
         self, config: ModelConfig, rows: int, capacity: int, *, device: torch.device, dtype: torch.dtype
     ) -> None:
-        shape = (rows, config.num_kv_heads, capacity, config.head_dim)
+        shape = (2, config.num_layers, rows, config.num_kv_heads, capacity, config.head_dim)
         self.rows, self.capacity = rows, capacity
-        # Zeros: a masked position still enters the sums with weight 0, and 0 x NaN of stale memory would be NaN.
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
-        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
+        self.keys, self.values = _zeros(shape, device, dtype)
         self._heads_K = torch.arange(config.num_kv_heads, device=device)
 
     def places(self, rows: Tensor, positions: Tensor) -> Tensor:
@@ -43,17 +42,33 @@ class Cache:
 
     def keep(self, rows: Tensor, length: int) -> None:
         """Moves the chosen rows (ascending int64) to the front, up to `length` positions each."""
-        for tensors in (self.keys, self.values):
-            for tensor in tensors:
-                tensor[: len(rows), :, :length] = tensor[rows, :, :length]
+        for tensor in (self.keys, self.values):
+            for layer in tensor:  # one at a time: what is moved is copied
+                layer[: len(rows), :, :length] = layer[rows, :, :length]
+
+    def repeat(self, row: int, others: list[int], length: int) -> None:
+        """Copies the first `length` positions of a row to others."""
+        for tensor in (self.keys, self.values) if others else ():
+            tensor[:, others, :, :length] = tensor[:, row : row + 1, :, :length]
 
     def resize(self, rows: int, capacity: int, *, used_rows: int, used_length: int) -> None:
         """Makes room for more; the first `used_rows` rows keep their first `used_length` positions."""
-        for tensors in (self.keys, self.values):
-            for i, old in enumerate(tensors):
-                tensors[i] = old.new_zeros(rows, old.shape[1], capacity, old.shape[3])
-                tensors[i][:used_rows, :, :used_length] = old[:used_rows, :, :used_length]
+        layers, _, heads, _, width = self.keys.shape
+        keys, values = _zeros((2, layers, rows, heads, capacity, width), self.keys.device, self.keys.dtype)
+        for old, new in ((self.keys, keys), (self.values, values)):
+            new[:, :used_rows, :, :used_length] = old[:, :used_rows, :, :used_length]
+        self.keys, self.values = keys, values
         self.rows, self.capacity = rows, capacity
+
+
+def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Returns zeros: a masked position still enters the sums with weight 0, and 0 x NaN of stale memory would be NaN.
+
+    On a CPU they are numpy's, which asks the kernel for huge pages and writes none of them.
+    """
+    if torch.device(device).type == "cpu" and dtype == torch.float32:
+        return torch.from_numpy(np.zeros(shape, np.float32))
+    return torch.zeros(shape, device=device, dtype=dtype)
 
 
 class Prefill:

@@ -147,7 +147,6 @@ class Engine:
     def refresh(self) -> None:
         """Takes the model's weights as they are now; call it after changing them, between requests."""
         self._step = Step.of(self._model)
-        self._network = self._step or self._model.run_blocks
 
     def add(self, request: Request) -> int:
         """Returns the handle of a request, which starts as soon as there is room.
@@ -255,26 +254,44 @@ class Engine:
 
     def _prefill(self, chosen: list[tuple[int, _Row]]) -> Tensor:
         """Computes each prompt once, stores it in the rows that sample it, and returns logits [len(chosen), V]."""
-        cache = self._cache
-        assert cache is not None, "_admit makes the cache"
-        order = list(dict.fromkeys(row.prompt for _, row in chosen))
-        lengths = np.array([len(prompt) for prompt in order])
+        assert self._cache is not None, "_admit makes the cache"
+        slots: dict[tuple[int, ...], list[int]] = {}
+        for slot, row in chosen:
+            slots.setdefault(row.prompt, []).append(slot)
+        logits_PV = (self._prefilled if self._step is None else self._stepped)(slots, self._cache)
+        order = {prompt: place for place, prompt in enumerate(slots)}
+        return logits_PV[torch.tensor([order[row.prompt] for _, row in chosen], device=logits_PV.device)]
+
+    def _stepped(self, slots: dict[tuple[int, ...], list[int]], cache: Cache) -> Tensor:
+        """Computes prompts by the laid-out network, each in its first row, and copies it to the others."""
+        assert self._step is not None, "the plain network is asked elsewhere"
+        lengths = np.array([len(prompt) for prompt in slots])
+        ids = np.concatenate([np.array(prompt, np.int64) for prompt in slots])
+        rows = np.repeat([some[0] for some in slots.values()], lengths).tolist()
+        positions = np.concatenate([np.arange(length) for length in lengths]).tolist()
+        last = (np.cumsum(lengths) - 1).tolist()
+        logits_PV = self._step(torch.from_numpy(ids), rows, positions, last, cache)
+        for prompt, (first, *others) in slots.items():
+            cache.repeat(first, others, len(prompt))
+        return logits_PV
+
+    def _prefilled(self, slots: dict[tuple[int, ...], list[int]], cache: Cache) -> Tensor:
+        """Computes prompts by the plain network, packed end to end."""
+        device, lengths = self._model.device, np.array([len(prompt) for prompt in slots])
         ends = np.cumsum(lengths)
-        starts = dict(zip(order, (ends - lengths).tolist(), strict=True))
-        sizes = np.array([len(row.prompt) for _, row in chosen])
+        copies = [len(some) for some in slots.values()]
+        sizes = np.repeat(lengths, copies)
         within = np.concatenate([np.arange(size) for size in sizes])
-        sources = within + np.repeat([starts[row.prompt] for _, row in chosen], sizes)
-        slots = np.repeat([slot for slot, _ in chosen], sizes)
-        device = self._model.device
-        ids = torch.from_numpy(np.concatenate([np.array(prompt, np.int64) for prompt in order])).to(device)
+        sources = within + np.repeat(np.repeat(ends - lengths, copies), sizes)
+        rows = np.repeat([slot for some in slots.values() for slot in some], sizes)
+        ids = torch.from_numpy(np.concatenate([np.array(prompt, np.int64) for prompt in slots])).to(device)
         bounds = torch.from_numpy(np.concatenate([[0], ends]).astype(np.int32)).to(device)
         half = self._model.output_weight.dtype != torch.float32
         attend, positions = attention.documents(bounds, (1, len(ids)), half_precision=half, windows=self._windows)
-        places = cache.places(torch.from_numpy(slots).to(device), torch.from_numpy(within).to(device))
+        places = cache.places(torch.from_numpy(rows).to(device), torch.from_numpy(within).to(device))
         prefill = Prefill(attend, cache, torch.from_numpy(sources).to(device), places)
-        x_BTD = self._network(ids[None], positions, prefill)
-        last = torch.from_numpy(np.array([starts[row.prompt] + len(row.prompt) - 1 for _, row in chosen])).to(device)
-        return self._logits(x_BTD[0].index_select(0, last))
+        x_BTD = self._model.run_blocks(ids[None], positions, prefill)
+        return self._model.logits(x_BTD[0].index_select(0, torch.from_numpy(ends - 1).to(device)))
 
     def _decode(self) -> list[Event]:
         """Computes one more position of every row and samples the next token of those unfinished."""
@@ -283,9 +300,10 @@ class Engine:
         ids_R = torch.tensor([row.tokens[-1] for row in self._slots], device=device)
         live = [i for i, row in enumerate(self._slots) if not row.done]
         if self._step is not None:
-            logits_RV = self._step.decode(ids_R, self._lengths, self._cache)
+            everyone = range(len(self._slots))
+            logits_RV = self._step(ids_R, everyone, self._lengths, everyone, self._cache)
         else:
-            logits_RV = self._logits(self._decoded(ids_R, self._cache))
+            logits_RV = self._model.logits(self._decoded(ids_R, self._cache))
         for i in live:
             self._lengths[i] += 1
         if len(live) < len(self._slots):
@@ -303,9 +321,6 @@ class Engine:
             before = [row.tokens[-2] if len(row.tokens) > 1 else row.prompt[-1] for row in self._slots]
             before_R1 = torch.tensor(before, device=device)[:, None]
         return self._model.run_blocks(ids_R[:, None], lengths[:, None], decode, before_ids=before_R1)[:, 0]
-
-    def _logits(self, x_RD: Tensor) -> Tensor:
-        return self._model.logits(x_RD) if self._step is None else self._step.logits(x_RD)
 
     def _sample(self, logits_RV: Tensor, rows: list[_Row]) -> list[Event]:
         keys = np.array([row.key for row in rows], np.uint64)

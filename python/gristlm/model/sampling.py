@@ -1,8 +1,8 @@
 """Choosing the next token: a pure function of the logits and one uniform number per row.
 
 The uniform number is a pure function of (seed, which sample of the prompt, which position), so a completion does not
-depend on what else is in the batch. (Logits of a row may differ in the last bit between batch sizes, as matrix
-products do; a token could then change where the uniform number falls within ~1e-7 of a boundary.)
+depend on what else is in the batch. (Where logits come from torch's products, those of a row may differ in the last bit
+between batch sizes; a token could then change where the uniform number falls within ~1e-7 of a boundary.)
 
 Shapes: R rows, V vocab.
 """
@@ -19,6 +19,8 @@ from torch import Tensor
 
 from gristlm.errors import InputError, TrainingError
 
+_NUMBERS_AT_ONCE = 2**16
+"""On a CPU rows are drawn in pieces of so many logits: larger temporaries go back to the kernel every time."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -104,14 +106,23 @@ def choose(
         ids_R = logits_RV.argmax(-1)
     else:
         logits_RV = logits_RV if temperature == 1 else logits_RV / temperature
-        kept_RV = truncate(logits_RV.softmax(-1), top_k=top_k, top_p=top_p, min_p=min_p)
-        cumulative_RV = kept_RV.cumsum(-1, dtype=torch.float64)
-        target_R1 = uniform_R[:, None] * cumulative_RV[:, -1:]
-        ids_R = torch.searchsorted(cumulative_RV, target_R1, right=True).squeeze(1).clamp_(max=logits_RV.shape[1] - 1)
+        rows = max(1, _NUMBERS_AT_ONCE // logits_RV.shape[1]) if logits_RV.device.type == "cpu" else len(logits_RV)
+        parts = [slice(start, start + rows) for start in range(0, len(logits_RV), rows)]
+        drawn = [_drawn(logits_RV[part], uniform_R[part], top_k=top_k, top_p=top_p, min_p=min_p) for part in parts]
+        ids_R = torch.cat(drawn)
     logprobs_R = logits_RV.gather(1, ids_R[:, None]).squeeze(1) - logits_RV.logsumexp(-1)
     if not logprobs_R.isfinite().all():
         raise TrainingError("the model's logits are not finite: its weights are damaged or its training has diverged")
     return ids_R, logprobs_R
+
+
+def _drawn(
+    logits_RV: Tensor, uniform_R: Tensor, *, top_k: int | None, top_p: float | None, min_p: float | None
+) -> Tensor:
+    kept_RV = truncate(logits_RV.softmax(-1), top_k=top_k, top_p=top_p, min_p=min_p)
+    cumulative_RV = kept_RV.cumsum(-1, dtype=torch.float64)
+    target_R1 = uniform_R[:, None] * cumulative_RV[:, -1:]
+    return torch.searchsorted(cumulative_RV, target_R1, right=True).squeeze(1).clamp_(max=logits_RV.shape[1] - 1)
 
 
 def truncate(probabilities_RV: Tensor, *, top_k: int | None, top_p: float | None, min_p: float | None) -> Tensor:

@@ -1,4 +1,4 @@
-//! A decoder of the Llama and Qwen shapes, ready to compute one more position of each sequence.
+//! A decoder of the Llama and Qwen shapes, ready to compute the next tokens of any sequences: one of each, or whole prompts.
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -8,6 +8,9 @@ use crate::elementwise::rotate;
 use crate::error::{GenerationError, Result, sized};
 use crate::kernels::Level;
 use crate::matrix::Matrix;
+
+/// Tokens that pass through all layers together: as many as leave what is computed on the way in a processor's cache.
+const AT_ONCE: usize = 128;
 
 /// What is the same in every layer.
 #[derive(Clone, Debug)]
@@ -42,18 +45,42 @@ pub struct Layer {
     pub qk_norm: Option<Vec<f32>>,
 }
 
-/// One step's input: R sequences with a token more each.
+/// One step's input: R tokens, each the next of its sequence; those of one sequence stand in their order.
+#[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
     /// The tokens' embeddings, `[R, D]`.
     pub x: &'a [f32],
-    /// Cosines of each sequence's next position, `[R, H/2]`.
+    /// Cosines of each token's position, `[R, H/2]`.
     pub cos: &'a [f32],
     /// Sines, the same.
     pub sin: &'a [f32],
-    /// Positions that each sequence holds already.
-    pub lengths: &'a [usize],
+    /// The row of the cache that each token's sequence has.
+    pub rows: &'a [usize],
+    /// Positions that the row holds before the token.
+    pub positions: &'a [usize],
     /// Positions that a row of the cache holds.
     pub capacity: usize,
+}
+
+impl<'a> Step<'a> {
+    /// The tokens `[begin, end)` alone.
+    fn part(&self, begin: usize, end: usize) -> Self {
+        let count = self.rows.len().max(1);
+        let cut = |of: &'a [f32]| &of[begin * (of.len() / count)..end * (of.len() / count)];
+        let (rows, positions) = (&self.rows[begin..end], &self.positions[begin..end]);
+        Self { x: cut(self.x), cos: cut(self.cos), sin: cut(self.sin), rows, positions, capacity: self.capacity }
+    }
+}
+
+/// What is computed on the way, kept so that nothing is allocated twice.
+#[derive(Default)]
+struct Work {
+    normed: Vec<f32>,
+    qkv: Vec<f32>,
+    mixed: Vec<f32>,
+    inner: Vec<f32>,
+    gated: Vec<f32>,
+    products: Vec<f32>,
 }
 
 /// The network.
@@ -109,125 +136,160 @@ impl Decoder {
         Ok(Self { shape, layers, norm, head, level: Level::best(), pool })
     }
 
-    /// Computes one more position of every sequence, appends its keys and values to the cache and returns logits `[R, V]`.
+    /// Computes every token, stores its keys and values in the cache and returns logits `[W, V]` of the tokens `wanted`.
     ///
-    /// `keys` and `values` are the layers' caches, `[rows, K, capacity, H]` each, of which the first R rows are in use.
+    /// `keys` and `values` are the layers' caches, `[rows, K, capacity, H]` each.
     ///
     /// # Errors
     /// An array has another size, or a sequence has no room; then nothing has been written.
-    pub fn step(&self, step: &Step, keys: &mut [&mut [f32]], values: &mut [&mut [f32]]) -> Result<Vec<f32>> {
-        let rows = step.lengths.len();
-        self.check(step, keys, values)?;
-        let Shape { num_heads, num_kv_heads, head_dim, norm_eps, .. } = self.shape;
-        let (width, attended) = (self.norm.len(), num_heads * head_dim);
-        let (turned, total) = (num_heads + num_kv_heads, (num_heads + 2 * num_kv_heads) * head_dim);
-        let (pool, level) = (self.pool.as_ref(), self.level);
-        let mut x = step.x.to_vec();
-        let mut normed = vec![0.0; rows * width];
-        let mut mixed = vec![0.0; rows * attended];
-        let (mut qkv, mut inner, mut gated, mut scratch) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (number, layer) in self.layers.iter().enumerate() {
-            self.normalise(&x, &layer.before_attention, &mut normed);
-            zeros(&mut qkv, rows * total);
-            layer.qkv.add_product(level, &normed, pool, &mut scratch, &mut qkv);
-            for (row, qkv) in qkv.chunks_exact_mut(total).enumerate() {
-                let angles = row * head_dim / 2..(row + 1) * head_dim / 2;
-                let (cos, sin) = (&step.cos[angles.clone()], &step.sin[angles]);
-                for (place, head) in qkv[..turned * head_dim].chunks_exact_mut(head_dim).enumerate() {
-                    if let Some(weights) = &layer.qk_norm {
-                        let before = head.to_vec();
-                        level.rms_norm(&before, &weights[place * head_dim..][..head_dim], norm_eps, head);
-                    }
-                    rotate(head, cos, sin);
+    pub fn step(
+        &self,
+        step: &Step,
+        wanted: &[usize],
+        keys: &mut [&mut [f32]],
+        values: &mut [&mut [f32]],
+    ) -> Result<Vec<f32>> {
+        self.check(step, wanted, keys, values)?;
+        let (width, count) = (self.norm.len(), step.rows.len());
+        let mut work = Work::default();
+        let mut last = vec![0.0; wanted.len() * width];
+        for begin in (0..count).step_by(AT_ONCE) {
+            let part = step.part(begin, count.min(begin + AT_ONCE));
+            let mut x = part.x.to_vec();
+            for number in 0..self.layers.len() {
+                self.block(number, &part, &mut x, keys[number], values[number], &mut work);
+            }
+            for (token, last) in wanted.iter().zip(last.chunks_exact_mut(width)) {
+                if let Some(x) = token.checked_sub(begin).and_then(|place| x.chunks_exact(width).nth(place)) {
+                    self.level.rms_norm(x, &self.norm, self.shape.norm_eps, last);
                 }
             }
-            let window = self.shape.windows[number];
-            let row_size = num_kv_heads * step.capacity * head_dim;
-            let one = |row: usize,
-                       qkv: &[f32],
-                       keys: &mut [f32],
-                       values: &mut [f32],
-                       out: &mut [f32],
-                       scores: &mut Vec<f32>| {
-                let length = step.lengths[row] + 1;
-                let first = window.map_or(0, |window| length.saturating_sub(window));
-                for head in 0..num_kv_heads {
-                    let place = (head * step.capacity + length - 1) * head_dim;
-                    let key = &qkv[(num_heads + head) * head_dim..][..head_dim];
-                    let value = &qkv[(turned + head) * head_dim..][..head_dim];
-                    keys[place..][..head_dim].copy_from_slice(key);
-                    values[place..][..head_dim].copy_from_slice(value);
-                }
-                let heads = Heads {
-                    queries: num_heads,
-                    keys: num_kv_heads,
-                    width: head_dim,
-                    capacity: step.capacity,
-                    first,
-                    length,
-                };
-                level.attend(&heads, qkv, keys, values, out, scores);
-            };
-            let (keys, values) = (&mut *keys[number], &mut *values[number]);
-            match pool {
-                Some(pool) => pool.install(|| {
-                    qkv.par_chunks_exact(total)
-                        .zip(keys.par_chunks_mut(row_size))
-                        .zip(values.par_chunks_mut(row_size))
-                        .zip(mixed.par_chunks_mut(attended))
-                        .enumerate()
-                        .for_each_init(Vec::new, |scores, (row, (((qkv, keys), values), out))| {
-                            one(row, qkv, keys, values, out, scores);
-                        });
-                }),
-                None => {
-                    let mut scores = Vec::new();
-                    let parts = qkv.chunks_exact(total).zip(keys.chunks_mut(row_size)).zip(values.chunks_mut(row_size));
-                    for (row, (((qkv, keys), values), out)) in parts.zip(mixed.chunks_mut(attended)).enumerate() {
-                        one(row, qkv, keys, values, out, &mut scores);
-                    }
-                }
-            }
-            layer.out.add_product(level, &mixed, pool, &mut scratch, &mut x);
-            self.normalise(&x, &layer.before_mlp, &mut normed);
-            let hidden = layer.down.inputs();
-            zeros(&mut inner, rows * 2 * hidden);
-            layer.gate_up.add_product(level, &normed, pool, &mut scratch, &mut inner);
-            zeros(&mut gated, rows * hidden);
-            for (inner, gated) in inner.chunks_exact(2 * hidden).zip(gated.chunks_exact_mut(hidden)) {
-                let (gate, up) = inner.split_at(hidden);
-                level.gated(gate, up, gated);
-            }
-            layer.down.add_product(level, &gated, pool, &mut scratch, &mut x);
         }
-        self.normalise(&x, &self.norm, &mut normed);
-        let mut logits = vec![0.0; rows * self.head.outputs()];
-        self.head.add_product(level, &normed, pool, &mut scratch, &mut logits);
+        let mut logits = vec![0.0; wanted.len() * self.head.outputs()];
+        self.head.add_product(self.level, &last, self.pool.as_ref(), &mut work.products, &mut logits);
         Ok(logits)
     }
 
-    fn normalise(&self, x: &[f32], weight: &[f32], out: &mut [f32]) {
+    /// Adds what a layer gives to `x`, `[R, D]`.
+    fn block(&self, number: usize, step: &Step, x: &mut [f32], keys: &mut [f32], values: &mut [f32], work: &mut Work) {
+        let (layer, pool, level) = (&self.layers[number], self.pool.as_ref(), self.level);
+        let Work { normed, qkv, mixed, inner, gated, products } = work;
+        let Shape { num_heads, num_kv_heads, head_dim, .. } = self.shape;
+        let count = step.rows.len();
+        self.normalise(x, &layer.before_attention, normed);
+        zeros(qkv, count * (num_heads + 2 * num_kv_heads) * head_dim);
+        layer.qkv.add_product(level, normed, pool, products, qkv);
+        self.turn(layer, step, qkv);
+        self.store(step, qkv, keys, values);
+        zeros(mixed, count * num_heads * head_dim);
+        self.attend(number, step, qkv, keys, values, mixed);
+        layer.out.add_product(level, mixed, pool, products, x);
+        self.normalise(x, &layer.before_mlp, normed);
+        let hidden = layer.down.inputs();
+        zeros(inner, count * 2 * hidden);
+        layer.gate_up.add_product(level, normed, pool, products, inner);
+        zeros(gated, count * hidden);
+        for (inner, gated) in inner.chunks_exact(2 * hidden).zip(gated.chunks_exact_mut(hidden)) {
+            let (gate, up) = inner.split_at(hidden);
+            level.gated(gate, up, gated);
+        }
+        layer.down.add_product(level, gated, pool, products, x);
+    }
+
+    /// Normalises queries and keys where the network does, and turns them to their positions.
+    fn turn(&self, layer: &Layer, step: &Step, qkv: &mut [f32]) {
+        let Shape { num_heads, num_kv_heads, head_dim, norm_eps, .. } = self.shape;
+        let (turned, total) = ((num_heads + num_kv_heads) * head_dim, (num_heads + 2 * num_kv_heads) * head_dim);
+        for (token, qkv) in qkv.chunks_exact_mut(total).enumerate() {
+            let angles = token * head_dim / 2..(token + 1) * head_dim / 2;
+            let (cos, sin) = (&step.cos[angles.clone()], &step.sin[angles]);
+            for (place, head) in qkv[..turned].chunks_exact_mut(head_dim).enumerate() {
+                if let Some(weights) = &layer.qk_norm {
+                    let before = head.to_vec();
+                    self.level.rms_norm(&before, &weights[place * head_dim..][..head_dim], norm_eps, head);
+                }
+                rotate(head, cos, sin);
+            }
+        }
+    }
+
+    fn store(&self, step: &Step, qkv: &[f32], keys: &mut [f32], values: &mut [f32]) {
+        let Shape { num_heads, num_kv_heads, head_dim, .. } = self.shape;
+        let (turned, total) = (num_heads + num_kv_heads, (num_heads + 2 * num_kv_heads) * head_dim);
+        for ((row, position), qkv) in step.rows.iter().zip(step.positions).zip(qkv.chunks_exact(total)) {
+            for head in 0..num_kv_heads {
+                let place = ((row * num_kv_heads + head) * step.capacity + position) * head_dim;
+                keys[place..][..head_dim].copy_from_slice(&qkv[(num_heads + head) * head_dim..][..head_dim]);
+                values[place..][..head_dim].copy_from_slice(&qkv[(turned + head) * head_dim..][..head_dim]);
+            }
+        }
+    }
+
+    /// Writes what each token attends to to `mixed`, `[R, N H]`.
+    fn attend(&self, number: usize, step: &Step, qkv: &[f32], keys: &[f32], values: &[f32], mixed: &mut [f32]) {
+        let Shape { num_heads, num_kv_heads, head_dim, .. } = self.shape;
+        let (total, attended) = ((num_heads + 2 * num_kv_heads) * head_dim, num_heads * head_dim);
+        let row_size = num_kv_heads * step.capacity * head_dim;
+        let first = |token: usize| {
+            self.shape.windows[number].map_or(0, |window| (step.positions[token] + 1).saturating_sub(window))
+        };
+        let one = |token: usize, out: &mut [f32], scores: &mut Vec<f32>| {
+            let heads = Heads {
+                queries: num_heads,
+                keys: num_kv_heads,
+                width: head_dim,
+                capacity: step.capacity,
+                first: first(token),
+                length: step.positions[token] + 1,
+            };
+            let begin = step.rows[token] * row_size;
+            let next = step.rows.get(token + 1).map_or(begin, |row| row * row_size + first(token + 1) * head_dim);
+            let (keys, ahead) = (&keys[begin..][..row_size], &keys[next..]);
+            let values = &values[begin..][..row_size];
+            self.level.attend(&heads, &qkv[token * total..][..total], keys, values, ahead, out, scores);
+        };
+        match &self.pool {
+            Some(pool) => pool.install(|| {
+                mixed
+                    .par_chunks_mut(attended)
+                    .enumerate()
+                    .for_each_init(Vec::new, |scores, (token, out)| one(token, out, scores));
+            }),
+            None => {
+                let mut scores = Vec::new();
+                mixed.chunks_mut(attended).enumerate().for_each(|(token, out)| one(token, out, &mut scores));
+            }
+        }
+    }
+
+    fn normalise(&self, x: &[f32], weight: &[f32], out: &mut Vec<f32>) {
+        zeros(out, x.len());
         for (x, out) in x.chunks_exact(weight.len()).zip(out.chunks_exact_mut(weight.len())) {
             self.level.rms_norm(x, weight, self.shape.norm_eps, out);
         }
     }
 
-    fn check(&self, step: &Step, keys: &[&mut [f32]], values: &[&mut [f32]]) -> Result<()> {
-        let rows = step.lengths.len();
-        sized("x", step.x.len(), rows * self.norm.len())?;
-        sized("cos", step.cos.len(), rows * self.shape.head_dim / 2)?;
-        sized("sin", step.sin.len(), rows * self.shape.head_dim / 2)?;
+    fn check(&self, step: &Step, wanted: &[usize], keys: &[&mut [f32]], values: &[&mut [f32]]) -> Result<()> {
+        let count = step.rows.len();
+        sized("x", step.x.len(), count * self.norm.len())?;
+        sized("cos", step.cos.len(), count * self.shape.head_dim / 2)?;
+        sized("sin", step.sin.len(), count * self.shape.head_dim / 2)?;
+        sized("positions", step.positions.len(), count)?;
         sized("the caches of keys", keys.len(), self.layers.len())?;
         sized("the caches of values", values.len(), self.layers.len())?;
+        let rows = step.rows.iter().max().map_or(0, |row| row + 1);
         let needed = rows * self.shape.num_kv_heads * step.capacity * self.shape.head_dim;
         for cache in keys.iter().chain(values) {
             if cache.len() < needed {
                 return Err(GenerationError::Size { name: "a cache", given: cache.len(), wanted: needed });
             }
         }
-        for (row, length) in step.lengths.iter().enumerate() {
+        if let Some(token) = wanted.iter().find(|token| **token >= count) {
+            return Err(GenerationError::Size { name: "wanted", given: *token, wanted: count });
+        }
+        for (row, length) in step.rows.iter().zip(step.positions) {
             if *length >= step.capacity {
-                return Err(GenerationError::Full { row, length: *length, capacity: step.capacity });
+                return Err(GenerationError::Full { row: *row, length: *length, capacity: step.capacity });
             }
         }
         Ok(())

@@ -64,9 +64,11 @@ impl Matrix {
         }
         let rows = x.len() / self.inputs;
         scratch.resize(self.bias.len() * rows * LANES, 0.0);
+        let size = self.inputs * LANES;
         let panel = |number: usize, target: &mut [f32]| {
-            let weights = &self.panels[number * self.inputs * LANES..][..self.inputs * LANES];
-            level.panel(x, self.inputs, weights, &self.bias[number], target);
+            let weights = &self.panels[number * size..][..size];
+            let ahead = self.panels.get((number + 1) * size..).unwrap_or_default();
+            level.panel(x, self.inputs, weights, ahead, &self.bias[number], target);
         };
         match pool {
             Some(pool) => pool.install(|| {

@@ -78,16 +78,19 @@ impl Decoder {
         x: Rows<'py>,
         cos: Rows<'py>,
         sin: Rows<'py>,
-        lengths: Vec<usize>,
+        rows: Vec<usize>,
+        positions: Vec<usize>,
+        wanted: Vec<usize>,
         mut keys: Vec<PyReadwriteArray4<'py, f32>>,
         mut values: Vec<PyReadwriteArray4<'py, f32>>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let capacity = keys.first().map_or(0, |cache| cache.shape()[2]);
-        let step = Step { x: x.as_slice()?, cos: cos.as_slice()?, sin: sin.as_slice()?, lengths: &lengths, capacity };
+        let (x, cos, sin) = (x.as_slice()?, cos.as_slice()?, sin.as_slice()?);
+        let step = Step { x, cos, sin, rows: &rows, positions: &positions, capacity };
         let mut keys = keys.iter_mut().map(|cache| cache.as_slice_mut()).collect::<Result<Vec<_>, _>>()?;
         let mut values = values.iter_mut().map(|cache| cache.as_slice_mut()).collect::<Result<Vec<_>, _>>()?;
-        let logits = py.detach(|| self.0.step(&step, &mut keys, &mut values)).map_err(raise)?;
-        let columns = logits.len() / lengths.len().max(1);
-        numpy::IntoPyArray::into_pyarray(logits, py).reshape([lengths.len(), columns])
+        let logits = py.detach(|| self.0.step(&step, &wanted, &mut keys, &mut values)).map_err(raise)?;
+        let columns = logits.len() / wanted.len().max(1);
+        numpy::IntoPyArray::into_pyarray(logits, py).reshape([wanted.len(), columns])
     }
 }
