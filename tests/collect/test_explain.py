@@ -172,3 +172,17 @@ def test_the_command_line_explains(folder: Path, tmp_path: Path, monkeypatch: py
     told = CliRunner().invoke(app.app, ["collect", "explain", "no.txt", "--documents", "runs/a/documents"])
     assert told.exit_code == 1
     assert "no.txt" in told.output
+
+
+def test_what_cuts_nothing_and_evaluation_sets_that_take_all_are_named(tmp_path: Path) -> None:
+    texts = [f"The roof of mill {n} stands {n * 31} feet over a river of {n * 17} bends." for n in range(120)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    config = CollectConfig(sources=[str(tmp_path / "rows.jsonl")], near_duplicate_threshold=None, repeated_units="line")
+    run(config, {}, tmp_path / "out")
+    warnings = json.loads((tmp_path / "out/report.json").read_text())["warnings"]
+    assert warnings == ["repeated_units cut nothing from 120 documents; is it set as you mean it?"]
+    tally = Tally(0)
+    tally.count("a", "found", "", 1, 5)
+    tally.count("a", "dropped", "contaminated", 1, 5)
+    said = loud.warnings(CollectConfig(sources=["a"], near_duplicate_threshold=None), tally)
+    assert said[0] == "contaminated: all 5 documents share a run of words with evaluation_sets"

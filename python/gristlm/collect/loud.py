@@ -13,7 +13,7 @@ FEW = 100
 
 
 def warnings(config: CollectConfig, tally: Tally) -> list[str]:
-    """Returns a sentence for each filter that dropped nothing or everything, and each source that came to nothing."""
+    """Returns a sentence for what dropped or cut nothing, or everything, and each source that came to nothing."""
     dropped = {name: count.documents for name, count in tally.by_name("dropped").items()}
     filters = _filters(config)
     seen = tally.total("found").documents - sum(count for name, count in dropped.items() if name not in filters)
@@ -25,6 +25,11 @@ def warnings(config: CollectConfig, tally: Tally) -> list[str]:
         elif count and count == seen:
             said.append(f"{name} dropped all {seen:,} documents that it saw; is it meant for this text?")
         seen -= count
+    cutting = "repeated_bytes" if config.repeated_bytes is not None else "repeated_units"
+    if getattr(config, cutting) is not None and seen >= FEW and cutting not in tally.by_name("changes"):
+        said.append(f"{cutting} cut nothing from {seen:,} documents; is it set as you mean it?")
+    if (hit := dropped.get(contamination.REASON, 0)) and not seen:
+        said.append(f"{contamination.REASON}: all {hit:,} documents share a run of words with evaluation_sets")
     if config.evaluation_sets:
         sets = contamination.load(config.evaluation_sets, config.contamination_ngram)
         if sets.too_short:

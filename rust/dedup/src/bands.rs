@@ -107,6 +107,13 @@ impl Bands {
     }
 }
 
+/// `room`, without its folder where the keys fit an eighth of its memory and none were left there.
+pub fn in_files<'r>(texts: usize, how: &MinHash, room: Room<'r>) -> Room<'r> {
+    let wanted =
+        |(memory, folder): (u64, &Path)| (texts * how.bands * BYTES) as u64 > memory / 8 || file(folder, 0).exists();
+    Room { folder: room.folder.filter(|_| room.spill().is_some_and(wanted)), ..room }
+}
+
 /// Signs shard `number` into `folder`, where [`Bands::sign`] finds it, unless it is there.
 ///
 /// # Errors

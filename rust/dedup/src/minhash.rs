@@ -102,8 +102,9 @@ pub fn near_duplicates(
     let order = Order::new(order, texts.len())?;
     // A million copies cost one lookup each, not a band.
     let same = order.first_of_clusters(&exact(texts, Unit::Document, room)?.cluster);
-    let bands = Bands::sign(texts, &same, &order, how, room)?;
-    let groups = Groups::find(&bands, texts.len(), room)?;
+    let filed = bands::in_files(texts.len(), how, room);
+    let bands = Bands::sign(texts, &same, &order, how, filed)?;
+    let groups = Groups::find(&bands, texts.len(), filed)?;
     drop(bands);
 
     let mut out = NearDuplicates {
