@@ -122,7 +122,17 @@ def add_evaluation(run: Path, hostile: str) -> None:
         "unigram": estimate(4.93, 0.05, 164),
         "zstd": estimate(3.61, 0.15, 164),
     }
-    rewards = {"reward_before": 0.21, "reward_after": 0.78, "kl": 2.4}
+    bins = [[0.3, 0.25, 20], [0.6, 0.5, 10]]
+    suites = {
+        name: {
+            "truthfulqa": {"cases": 40, "mc1": estimate(0.2 + place / 20, 0.1, 40) | {"chance": 0.22}, "truncated": 0}
+            | {"calibration": {"ece": 0.06, "brier": 0.2, "bins": bins}},
+            hostile: {"cases": 9, "accuracy": estimate(0.3, 0.1, 9)},
+        }
+        for place, name in enumerate(names)
+    }
+    rewards = {"reward_before": 0.21, "reward_after": 0.78, "kl": 2.4, "suites": suites}
+    rewards["different_prompts"] = ["truthfulqa"]
     summary = {"bits_per_byte": 1.92, "bits_per_byte_unigram": 4.93, "bits_per_byte_zstd": 3.61, **rewards}
     write_json(run / "evaluate" / "summary.json", summary | {"baselines": baselines, "checkpoints": body})
     for name in names:
@@ -177,6 +187,8 @@ def fabricate(run: Path, hostile: str = HOSTILE) -> Path:
         metrics(run / name, shown)
         seal(run / name / "final", "checkpoint", {}, {"stage": name}, {})
         counts = {"reward_before": 0.21, "reward_after": 0.78, "kl": 2.4} if name == "rlhf" else {"step": 80}
+        if name == "reward":
+            counts["calibration"] = {"ece": 0.1, "brier": 0.2, "bins": [[0.55, 0.6, 50], [0.9, 0.8, 50]]}
         config = {"seed": 0, "method": "sft", "note": hostile}
         seal(run / name, kind, {"checkpoint": before, "data": data}, counts, config)
         before = run / name / "final" if name != "reward" else before
@@ -232,6 +244,17 @@ def test_key_figures_of_every_part_are_there(page: tuple[str, Page]) -> None:
         "cut off", "gristlm trace", "gristlm run recipe.toml", "n\xa0=\xa048", "not stated",
     ):  # fmt: skip
         assert wanted in words, wanted
+
+
+def test_benchmarks_are_shown_beside_chance_and_with_their_calibration(page: tuple[str, Page]) -> None:
+    words = page[1].text
+    assert "MC1: the likeliest answer is true" in words
+    assert "n\xa0=\xa040, chance 22\xa0%" in words
+    assert "20\xa0% 10\xa0% to 30\xa0%" in words
+    assert "not rendered alike for all checkpoints in truthfulqa" in words
+    assert "truthfulqa: as often right as it is sure?" in words
+    assert "Reward model: as often right as it is sure?" in words
+    assert "as often as sure" in words
 
 
 def test_what_was_written_while_pretraining_and_each_source(page: tuple[str, Page]) -> None:
@@ -316,7 +339,12 @@ def test_odd_shapes_of_json_do_not_stop_it(tmp_path: Path) -> None:
     write_json(tmp_path / "documents" / "report.json", {"total": 3, "sources": [1], "examples": {"x": "y"}})
     write_json(tmp_path / "tokenizer" / "statistics.json", {"tokens": [[1], {"a": {}}, None], "x": {"y": {"z": []}}})
     checkpoints = {"base": {"bits_per_byte": "high"}, "other": 7}
-    write_json(tmp_path / "evaluate" / "summary.json", {"checkpoints": checkpoints, "kl": "nan"})
+    odd = {
+        "base": {"choices": 3, "gsm8k": {"exact_match": 1, "calibration": {"bins": [1, [2], ["a", None, 3]]}}},
+        "c": [],
+    }
+    summary = {"checkpoints": checkpoints, "kl": "nan", "suites": odd, "different_prompts": 4}
+    write_json(tmp_path / "evaluate" / "summary.json", summary)
     write_json(tmp_path / "evaluate" / "base.json", {"samples": [3, {"prompt": "hi", "answer": None}]})
     metrics(tmp_path / "pretrain", [{"step": 1, "loss": math.inf}, {"step": 2, "loss": 1.0}])
     write_json(tmp_path / "pretrain" / "samples.jsonl", {"step": "x", "prompt": [1], "text": {"a": 2}})

@@ -18,7 +18,10 @@ Points = Sequence[tuple[float, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """A line: its name, its (x, y) points, and the colour slot 1 to 4 that it keeps wherever it appears."""
+    """A line: its name, its (x, y) points, and the colour slot 1 to 4 that it keeps wherever it appears.
+
+    Slot 0 is what the others are compared with.
+    """
 
     name: str
     points: Points
@@ -105,7 +108,7 @@ def dot_chart(title: str, dots: Sequence[Dot], *, y: str, show: Callable[[float 
         parts.append(_label(across(tick), height - 8, shown, "middle"))
     for place, dot in enumerate(dots):
         middle = top + row * (place + 0.5)
-        tone = f"s{dot.slot}" if dot.slot else "base"
+        tone = _tone(dot.slot)
         between = f" (95 % interval {show(dot.low)} to {show(dot.high)})" if dot.low is not None else ""
         parts.append(_label(names - 10, middle + 4, _short(dot.name), "end", "name"))
         if dot.low is not None and dot.high is not None:
@@ -173,7 +176,12 @@ def _shown(ticks: Sequence[float]) -> list[tuple[float, str]]:
     return [(tick, f"{tick:,.{decimals}f}" if decimals < 5 else f"{tick:.1e}") for tick in ticks]
 
 
+def _tone(slot: int) -> str:
+    return f"s{slot}" if slot else "base"
+
+
 def _line(line: Series, points: Points, x: str) -> Html:
+    tone = _tone(line.slot)
     path = "M" + "L".join(f"{_px(px)} {_px(py)}" for px, py in points)
     hits = [
         tag(
@@ -186,8 +194,8 @@ def _line(line: Series, points: Points, x: str) -> Html:
         )
         for (px, py), (at, value) in zip(points, line.points, strict=True)
     ]
-    end = tag("circle", cx=_px(points[-1][0]), cy=_px(points[-1][1]), r="4", class_=f"dot s{line.slot}")
-    return join(tag("path", d=path, class_=f"line s{line.slot}"), end, *hits)
+    end = tag("circle", cx=_px(points[-1][0]), cy=_px(points[-1][1]), r="4", class_=f"dot {tone}")
+    return join(tag("path", d=path, class_=f"line {tone}"), end, *hits)
 
 
 def _level(reference: Reference, y: float) -> Html:
@@ -211,7 +219,7 @@ def _short(name: str, limit: int = 18) -> str:
 
 def _legend(lines: Sequence[Series]) -> Html:
     return tag(
-        "span", *(tag("span", tag("i", class_=f"key s{line.slot}"), line.name) for line in lines), class_="legend"
+        "span", *(tag("span", tag("i", class_=f"key {_tone(line.slot)}"), line.name) for line in lines), class_="legend"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gristlm.runs.report.benchmarks import benchmarks, reward_calibration
 from gristlm.runs.report.chart import Dot, dot_chart
 from gristlm.runs.report.markup import Html, figure, join, note, percent, score, section, table, tag
 from gristlm.runs.report.run_files import Row, RunFiles, mapping, number, sequence
@@ -46,8 +47,10 @@ def scores(run: RunFiles) -> Html:
             "number of cases. Intervals that overlap are no evidence of a difference. In form: ended by itself, not "
             "empty, no chat markup, at most half of its 4-grams repeated."
         ),
+        benchmarks(run),
         _wins(run.summary),
         _rewards(run.summary),
+        tag("div", reward_calibration(run), class_="charts"),
     )
 
 
