@@ -54,6 +54,9 @@ class EvaluateConfig(StageConfig):
     """Length of an answer to a benchmark's prompt, and at most half of the context (tokens)."""
     harm_model: str | None = None
     """File of a `gristlm.verify.harm.HarmModel`: the probability of harm in each answer to "xstest"."""
+    punkt: str | None = None
+    """Folder of Punkt's trained parameters for English (NLTK's `punkt_tab/english`): with them "ifeval" counts
+    sentences as the published checker does; none counts by a rule, equal on 99 % of texts."""
     judge: JudgeConfig | None = None
     """The server that says which of two answers is better, for win rates against the first checkpoint."""
     batch_tokens: int = Field(default=8_192, ge=1)

@@ -20,6 +20,7 @@ from gristlm.training.refusal import is_refusal
 from gristlm.verify import answers
 from gristlm.verify.harm import HarmModel
 from gristlm.verify.instructions import ifeval
+from gristlm.verify.punkt import Punkt
 
 # Ours, so that an untuned model can know the form; the published data say nothing of it.
 GSM8K_FORM = "\nEnd with the answer as a number after ####."
@@ -59,7 +60,10 @@ def measure_ifeval(path: Path, checkpoint: Checkpoint, config: EvaluateConfig, d
     cases = read(path, _instructed, most=config.max_suite_rows, seed=config.seed)
     asked = asking.answers(checkpoint, [case.prompt for case in cases], config, device)
     rendered, given = asked.rendered, asked.answers
-    verdicts = [ifeval(case.ids, case.kwargs, "", answer.text) for case, answer in zip(cases, given, strict=True)]
+    punkt = None if config.punkt is None else Punkt.load(config.punkt)
+    verdicts = [
+        ifeval(case.ids, case.kwargs, "", answer.text, punkt=punkt) for case, answer in zip(cases, given, strict=True)
+    ]
     estimates: dict[str, object] = {}
     for place, name in enumerate(("strict", "loose")):
         followed = [verdict[place] for verdict in verdicts]

@@ -14,6 +14,7 @@ from gristlm.evaluate.config import EvaluateConfig
 from gristlm.evaluate.suite_answers import measure_gsm8k, measure_ifeval, measure_xstest
 from gristlm.evaluate.suite_choices import measure_choices, measure_cloze, measure_truthfulqa
 from gristlm.runs.files import write_atomic
+from gristlm.verify.punkt import FILES
 
 MEASURES: Mapping[str, Callable[[Path, Checkpoint, EvaluateConfig, torch.device], Measured]] = {
     "ifeval": measure_ifeval,
@@ -50,6 +51,7 @@ def rows_file(output_dir: Path, name: str, suite: str) -> Path:
 
 
 def inputs(config: EvaluateConfig) -> dict[str, Path]:
-    """Returns the suites' files, and the harm model's, as inputs of the stage."""
+    """Returns the suites' files, the harm model's and Punkt's, as inputs of the stage."""
     harm = {} if config.harm_model is None else {"harm_model": Path(config.harm_model)}
-    return {f"suite {name}": Path(path) for name, path in (config.suites or {}).items()} | harm
+    punkt = {} if config.punkt is None else {f"punkt {name}": Path(config.punkt, name) for name in FILES}
+    return {f"suite {name}": Path(path) for name, path in (config.suites or {}).items()} | harm | punkt

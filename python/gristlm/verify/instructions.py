@@ -5,7 +5,7 @@ answer may begin or end with an empty paragraph, and so on. Departures:
 
 1. The language of a text is `gristlm.identify_language`'s, not langdetect's, which is random unless seeded; as there,
    text without any letter counts as being in the language asked for.
-2. Sentences are counted without the trained Punkt model; see `gristlm.verify.sentences`.
+2. Sentences are counted without the trained Punkt model unless one is given; see `gristlm.verify.sentences`.
 3. An instruction whose arguments are missing is an error; the published checker draws random ones.
 4. A `letter` that is none, such as "#", is counted like any other; the published checker draws a random letter.
 """
@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from gristlm.errors import InputError
+from gristlm.verify.punkt import Punkt
 from gristlm.verify.sentences import count_capital_words, count_sentences
 
 Check = Callable[[str, "Arguments"], bool]
@@ -27,9 +28,9 @@ CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 class Arguments:
     """The keyword arguments of one instruction, checked on reading."""
 
-    def __init__(self, instruction_id: str, given: Mapping[str, object]) -> None:
+    def __init__(self, instruction_id: str, given: Mapping[str, object], punkt: Punkt | None = None) -> None:
         """Takes the arguments as in the data set, where those that do not apply may be None."""
-        self._id = instruction_id
+        self._id, self.punkt = instruction_id, punkt
         self._given = {name: value for name, value in given.items() if value is not None}
 
     def number(self, name: str) -> int:
@@ -74,7 +75,12 @@ class Arguments:
 
 
 def ifeval(
-    instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]], prompt: str, response: str
+    instruction_ids: Sequence[str],
+    kwargs: Sequence[Mapping[str, object]],
+    prompt: str,
+    response: str,
+    *,
+    punkt: Punkt | None = None,
 ) -> tuple[list[bool], list[bool]]:
     """Returns whether `response` follows each instruction: as it is, and loosely.
 
@@ -86,6 +92,7 @@ def ifeval(
         kwargs: the arguments of each; those that are None are as good as absent.
         prompt: the prompt; no instruction of the 25 looks at it.
         response: the answer.
+        punkt: trained parameters, with which sentences are the published checker's; none for a rule of ours.
 
     Raises:
         InputError: an instruction is unknown or an argument of it is missing or wrong.
@@ -99,7 +106,7 @@ def ifeval(
         check = CHECKS.get(instruction_id)
         if check is None:
             raise InputError(f"unknown instruction {instruction_id!r}; known: {', '.join(CHECKS)}")
-        arguments = Arguments(instruction_id, given)
+        arguments = Arguments(instruction_id, given, punkt)
         strict.append(bool(response.strip()) and check(response, arguments))
         loose.append(any(variant.strip() and check(variant, arguments) for variant in variants))
     return strict, loose
@@ -136,7 +143,7 @@ def _response_language(text: str, arguments: Arguments) -> bool:
 
 
 def _num_sentences(text: str, arguments: Arguments) -> bool:
-    return arguments.compare(count_sentences(text), "num_sentences", "relation")
+    return arguments.compare(count_sentences(text, arguments.punkt), "num_sentences", "relation")
 
 
 def _num_paragraphs(text: str, arguments: Arguments) -> bool:
@@ -233,7 +240,7 @@ def _is_quoted(text: str, arguments: Arguments) -> bool:
 
 
 def _capital_words(text: str, arguments: Arguments) -> bool:
-    return arguments.compare(count_capital_words(text), "capital_frequency", "capital_relation")
+    return arguments.compare(count_capital_words(text, arguments.punkt), "capital_frequency", "capital_relation")
 
 
 def _english_capital(text: str, arguments: Arguments) -> bool:
