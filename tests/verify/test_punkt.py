@@ -17,7 +17,7 @@ PIECES = (
     "Mr. Smith", "J. S. Bach", "e.g.", "i.e. this", "etc.", "U.S. Army", "3.", "No. 5", "1,000.5.", "p. 7", "Dr.",
     "wait ...", "wait... But", "Really?!", '"Yes."', "(No.)", "it is.", "It is", "A.", "B. C.", "a.m. The",
     "word.. two", "ends.", "The", "the", "However,", "?", "!", ".", "--", "x--y.", "\n", "\n\n", "[1].", "St.",
-    "\u201cQuoted.\u201d", "{a.}", "?!", ".)", ".*?)",
+    "\u201cQuoted.\u201d", "{a.}", "?!", ".)", ".*?)", "\xab\xa0Go\xa0!\xa0\xbb).", "end.\xa0",
 )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def test_hostile_text_takes_linear_time() -> None:
         "from gristlm.verify.punkt import Punkt\n"
         "from gristlm.verify.sentences import count_sentences\n"
         "punkt = Punkt(frozenset(['a']), frozenset(), frozenset(), {})\n"
-        "for piece in ('a.', 'a. ', '...', '-', '.)', 'A. ', '1.', '. '):\n"
+        "for piece in ('a.', 'a. ', '...', '-', '.)', 'A. ', '1.', '. ', '.\\xa0'):\n"
         "    count_sentences(piece * 200_000, punkt)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

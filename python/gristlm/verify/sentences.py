@@ -41,6 +41,8 @@ STARTERS = frozenset(_STARTERS.split())
 _ENDS = ".?!"
 _AFTER = ")\";}]*:@'({[?!\u2018\u2019\u201c\u201d\xab\xbb"  # what may stand right after an end of sentence
 _PAUSES = ";:,.!?"
+_WORD = re.compile(r"[^ \t\n\r\x0b\x0c]+")  # what comes before an end reaches back to a space of ASCII
+_FOLLOWING = re.compile(r"\s+(\S+)")
 _CLOSING = re.compile(r"[\"')\]}\u2018\u2019\u201c\u201d\xab\xbb]+?(?:\s+|(?=--)|$)")
 _PIECE = re.compile(
     r"-{2,}|\.{2,}|(?=[^(\"`{\[:;&#*@)}\]\-,])\S+?(?=\s|$|[)\";}\]*:@'({\[?!\u2018\u2019\u201c\u201d\xab\xbb]|-{2,}|\.{2,}|,(?=$|\W))|\S"
@@ -99,21 +101,20 @@ def _breaks(text: str, ends_sentence: Decision) -> Iterator[tuple[int, int]]:
 
     At most once in a word, after its last possible end; an end that begins a word is one of its own besides.
     """
-    words = list(re.finditer(r"\S+", text))
-    for place, word in enumerate(words):
-        following = words[place + 1] if place + 1 < len(words) else None
+    last = len(text.rstrip()) - 1
+    for word in _WORD.finditer(text):
         ends = [
             at
-            for at in range(word.start(), word.end())
-            if text[at] in _ENDS and (text[at + 1] in _AFTER if at + 1 < word.end() else following is not None)
+            for at in range(word.start(), min(word.end(), last))
+            if text[at] in _ENDS and (text[at + 1] in _AFTER or text[at + 1].isspace())
         ]
         first = ends[:1] if ends[:1] == [word.start()] else []
         for end in dict.fromkeys([*first, *ends[-1:]]):
-            inner = end + 1 < word.end()
-            upto = end + 2 if inner or following is None else following.end()
+            following = _FOLLOWING.match(text, end + 1)
+            upto, begin = (end + 2, end + 1) if following is None else (following.end(), following.start(1))
             pieces = itertools.pairwise(_PIECE.findall(text[word.start() : upto]))
             if any(ends_sentence(piece, after) for piece, after in pieces):
-                yield end + 1, end + 1 if inner or following is None else following.start()
+                yield end + 1, begin
 
 
 def _ends_sentence(piece: str, following: str) -> bool:
