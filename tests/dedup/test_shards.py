@@ -33,7 +33,7 @@ def positions(texts: list[str], order: np.ndarray) -> np.ndarray:
     return out
 
 
-def sign(folder: Path, places: np.ndarray, threshold: float | None = None) -> None:
+def sign(folder: Path, places: np.ndarray) -> None:
     for shard in reversed(range(SHARDS)):
         here = slice(shard * dedup.SHARD_TEXTS, (shard + 1) * dedup.SHARD_TEXTS)
         dedup.sign_shard(TEXTS[here], places[here], shard, folder, num_threads=1)

@@ -56,14 +56,10 @@ def select(
     with mapped.tables(parts) as tables:
         whole = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
         folder = output_dir / FINGERPRINTS
-        sign = None if workers is None else functools.partial(_sign_on, workers, parts, folder)
+        sign = None if workers is None else functools.partial(sign_on_ray, parts, folder=folder, workers=workers)
         found = duplicates.find(whole, config, folder, sign)
         _select(tables, whole, found, config, tally, output_dir, drops, card)
     drops.close()
-
-
-def _sign_on(workers: Workers, parts: Sequence[Path], folder: Path, positions: npt.NDArray[np.int64]) -> None:
-    sign_on_ray(parts, positions, folder, workers)
 
 
 def _select(
