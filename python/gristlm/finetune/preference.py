@@ -22,10 +22,10 @@ from gristlm.finetune import losses
 from gristlm.finetune.batches import Batch, lay_out, split_over, step_indices
 from gristlm.finetune.config import PER_TOKEN, REFERENCE_FREE, FinetuneConfig
 from gristlm.finetune.keeping import Figures, Keeper, Watch, before_and_after, nothing
+from gristlm.finetune.pair_batches import PairBatch, lay_out_pairs
 from gristlm.finetune.prepared import Prepared
 from gristlm.finetune.reference import answer_logprobs, cached, content_hash
 from gristlm.finetune.sft import learning_rate, num_steps
-from gristlm.finetune.shared_prompt import PairBatch, can_share, lay_out_pairs
 from gristlm.model import Model
 from gristlm.runs import progress
 from gristlm.training import checkpoint, distributed, memory, optimizer
@@ -108,14 +108,14 @@ def train(
     lengths = torch.from_numpy(data.lengths).to(model.device)
     model.train()
     # a shared prompt runs the blocks themselves, which sharded weights do not allow
-    shared = config.packing and config.method != "kto" and can_share(model) and not sharded
+    shared = config.packing and config.method != "kto" and not sharded
 
     def computed(units: NDArray[np.int64]) -> tuple[Tensor, Tensor | None, NDArray[np.int64]]:
         """Returns the log-probabilities of some units' answers, the reference's, and the answers."""
         answers = units.T.ravel()  # all chosen, then all rejected
         batch: Batch | PairBatch
         if shared:
-            batch = lay_out_pairs(data.prepared, units, device=model.device)
+            batch = lay_out_pairs(data.prepared, units, config=model.config, device=model.device)
         else:
             batch = lay_out(
                 data.prepared, answers, packing=config.packing, max_seq_len=max_seq_len, device=model.device

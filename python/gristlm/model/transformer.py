@@ -92,7 +92,12 @@ class Model(nn.Module):
         return head.soft_capped(linear(x, self.output_weight), self.config.logit_softcap)
 
     def hidden_states(
-        self, input_ids: Tensor, *, position_ids: Tensor | None = None, cu_seqlens: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        *,
+        position_ids: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        attend: attention.Attend | None = None,
     ) -> Tensor:
         """Returns the last layer's normalised output, [B, T, D].
 
@@ -102,12 +107,17 @@ class Model(nn.Module):
                 with `cu_seqlens`.
             cu_seqlens: int32[n + 1], from 0 to B x T: bounds of the documents of the flattened batch, which then do
                 not attend across.
+            attend: attention that knows the sequences itself (`shared_prompt`); `position_ids` belong to it.
 
         Raises:
             InputError: a shape is wrong, or a sequence is longer than the model's `max_seq_len`.
         """
         if input_ids.ndim != 2:
             raise InputError(f"input_ids has shape {tuple(input_ids.shape)}; needed: [batch, length]")
+        if attend is not None:
+            if position_ids is None:
+                raise InputError("attend needs the position_ids that belong to it")
+            return self.run_blocks(input_ids, position_ids, attend)
         longest = input_ids.shape[1]
         if longest > self.config.max_seq_len and cu_seqlens is not None:
             longest = int(cu_seqlens.diff().max())
@@ -115,7 +125,7 @@ class Model(nn.Module):
             limit = self.config.max_seq_len
             raise InputError(f"a sequence of {longest} tokens is longer than the model's max_seq_len {limit}")
         windows = tuple(self.config.window(layer) for layer in range(self.config.num_layers))
-        attend: attention.Attend = attention.Causal(windows)
+        attend = attention.Causal(windows)
         if cu_seqlens is not None:
             half = torch.is_autocast_enabled(self.device.type) or self.embed_tokens.weight.dtype != torch.float32
             attend, places_BT = attention.documents(
@@ -164,6 +174,7 @@ class Model(nn.Module):
         *,
         position_ids: Tensor | None = None,
         cu_seqlens: Tensor | None = None,
+        attend: attention.Attend | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
         """Returns float32[B, T]: log p(label) under softmax(logits / temperature), 0.0 where the label is -100.
@@ -171,7 +182,7 @@ class Model(nn.Module):
         Differentiable once; logits exist for a few hundred rows at a time. `labels[b, t]` is the token after
         `input_ids[b, t]`; other arguments as in `hidden_states`.
         """
-        x_BTD = self.hidden_states(input_ids, position_ids=position_ids, cu_seqlens=cu_seqlens)
+        x_BTD = self.hidden_states(input_ids, position_ids=position_ids, cu_seqlens=cu_seqlens, attend=attend)
         x_MD, labels_M, chosen = _labelled(x_BTD, labels)
         logprobs_M = head.token_logprobs(
             x_MD, self.output_weight, labels_M, temperature=temperature, softcap=self.config.logit_softcap

@@ -5,7 +5,7 @@ shared with it (Huang et al. 2024, "The N+ implementation details of RLHF with P
 once, by the mean and standard deviation on the held-out prompts before training, so that the new head's zeros are a
 fair first estimate.
 
-Shapes: N sequences, T positions, L the longest answer.
+Shapes: N rollouts, L the longest answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gristlm.model.weights import save_tensors
 from gristlm.rlhf.advantages import gae
 from gristlm.rlhf.config import RLHFConfig
 from gristlm.rlhf.reward_model import RewardModel
-from gristlm.rlhf.rollouts import NO_LABEL, Rollout, Scored, aligned, answer_part, dealt, in_micro_batches, padded
+from gristlm.rlhf.rollouts import Batch, Rollout, Scored, dealt, in_micro_batches
 from gristlm.training.distributed import Ranks, whole
 from gristlm.training.optimizer import Optimizer
 
@@ -109,14 +109,13 @@ def learn_values(
         mine = 0.0
         for piece, counts in dealt(pieces, ranks):
             chosen = [rollouts[i] for i in piece]
-            input_ids, labels = padded(chosen, critic.value_head.weight.device)
-            mask = labels != NO_LABEL
-            values = critic.values(input_ids)
-            old_values = aligned(chosen, [found.values[i] for i in piece], values)
-            returns = aligned(chosen, [found.returns[i] for i in piece], values)
+            batch = Batch.of(chosen, critic.config, critic.value_head.weight.device)
+            values = batch.answers(critic.values(batch.layout))
+            old_values = batch.aligned([found.values[i] for i in piece])
+            returns = batch.aligned([found.returns[i] for i in piece])
             near = old_values + (values - old_values).clamp(-config.value_clip, config.value_clip)
             errors = torch.maximum((values - returns).square(), (near - returns).square())
-            loss = (errors * mask).sum() / (2 * total_tokens)
+            loss = (errors * batch.mask).sum() / (2 * total_tokens)
             (loss * (ranks.world_size if counts else 0)).backward()  # type: ignore[no-untyped-call]
             mine += loss.item() if counts else 0.0
         loss_sum += ranks.sum(mine)[0]
@@ -138,10 +137,10 @@ def _values(critic: RewardModel, rollouts: list[Rollout], micro_batch_size: int,
     pieces = list(in_micro_batches(rollouts, range(len(rollouts)), micro_batch_size))
     for piece, counts in dealt(pieces, ranks):
         chosen = [rollouts[i] for i in piece]
-        input_ids, _ = padded(chosen, critic.value_head.weight.device)
-        rows = critic.values(input_ids).cpu()
+        batch = Batch.of(chosen, critic.config, critic.value_head.weight.device)
+        rows = batch.answers(critic.values(batch.layout)).tolist()
         if counts:
-            found += [(i, answer_part(rollout, row)) for i, rollout, row in zip(piece, chosen, rows, strict=True)]
+            found += [(i, row[: len(rollout.tokens)]) for i, rollout, row in zip(piece, chosen, rows, strict=True)]
     values = dict(ranks.gathered(found))
     return [values[i] for i in range(len(rollouts))]
 

@@ -3,8 +3,7 @@
 On disk it is a checkpoint directory (transformers loads its network) with `value_head.safetensors` beside it. An
 ensemble has `ensemble.json` and its further members in `member-2/`, `member-3/`, …
 
-Shapes: N conversations, S tokens of all of them end to end, T tokens of a padded row, D model width. Padding is on the
-right, where causal attention never sees it.
+Shapes: N conversations, S positions of all of them, D model width.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from torch import nn
 
 from gristlm.errors import DamagedArtifactError, InputError, MissingArtifactError
 from gristlm.model import Model
+from gristlm.model.shared_prompt import Layout, lay_out
 from gristlm.runs.files import write_json
 from gristlm.tokenize import Tokenizer
 from gristlm.training.chat_prompt import ChatTemplate, encode_conversation, load_template
@@ -119,22 +119,19 @@ class RewardModel(nn.Module):
         if self._members:
             write_json(path / ENSEMBLE, {"members": len(self.members), "pessimism": self.pessimism})
 
-    def forward(self, input_ids_S: torch.Tensor, cu_seqlens: torch.Tensor) -> torch.Tensor:
-        """Returns the rewards, float32 [N], read at the last token of each conversation.
-
-        Args:
-            input_ids_S: int64[S], the conversations end to end.
-            cu_seqlens: int32[N + 1], from 0 to S: where each begins and ends.
-        """
-        hidden_SD = self.trunk.hidden_states(input_ids_S[None], cu_seqlens=cu_seqlens)[0]
-        last_ND = hidden_SD.index_select(0, cu_seqlens[1:].long() - 1)
-        rewards_N: torch.Tensor = self.value_head(last_ND).squeeze(-1).float()
+    def forward(self, layout: Layout) -> torch.Tensor:
+        """Returns the rewards, float32 [N], read at the last token of each of the conversations laid out."""
+        last_N = torch.tensor([int(flat[-1]) for flat in layout.flats], device=layout.input_ids.device)
+        rewards_N: torch.Tensor = self.value_head(self._hidden(layout)[0].index_select(0, last_N)).squeeze(-1).float()
         return rewards_N
 
-    def values(self, input_ids_NT: torch.Tensor) -> torch.Tensor:
-        """Returns the head's number at every token, float32 [N, T]: a value estimate, when trained as PPO's critic."""
-        values_NT: torch.Tensor = self.value_head(self.trunk.hidden_states(input_ids_NT)).squeeze(-1).float()
-        return values_NT
+    def values(self, layout: Layout) -> torch.Tensor:
+        """Returns the head's number at every position, float32 [1, S]: an estimate of value, in PPO's critic."""
+        values_1S: torch.Tensor = self.value_head(self._hidden(layout)).squeeze(-1).float()
+        return values_1S
+
+    def _hidden(self, layout: Layout) -> torch.Tensor:
+        return self.trunk.hidden_states(layout.input_ids, position_ids=layout.position_ids, attend=layout.attend)
 
     def encode(self, conversation: Sequence[Mapping[str, str]]) -> list[int]:
         """Returns the ids of a conversation, rendered as the chat template says."""
@@ -142,10 +139,9 @@ class RewardModel(nn.Module):
 
     def reward(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
         """Returns the rewards of encoded conversations, float32 [N], with gradient."""
-        bounds = np.cumsum([0, *map(len, sequences)], dtype=np.int32)
-        together = np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences])
         device = self.value_head.weight.device
-        rewards: torch.Tensor = self(torch.from_numpy(together).to(device), torch.from_numpy(bounds).to(device))
+        layout = lay_out(sequences, [len(ids) for ids in sequences], config=self.config, device=device)
+        rewards: torch.Tensor = self(layout)
         return rewards
 
     @torch.no_grad()
@@ -193,11 +189,11 @@ class RewardModel(nn.Module):
 
     @torch.no_grad()
     def _score_alone(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Returns this network's rewards, float32[N]; conversations of like lengths are computed together."""
+        """Returns this network's rewards, float32[N]; conversations that begin alike are computed together."""
         scores = np.empty(len(sequences), dtype=np.float32)
-        by_length = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-        for start in range(0, len(by_length), _SCORE_BATCH):
-            chosen = by_length[start : start + _SCORE_BATCH]
+        alike = sorted(range(len(sequences)), key=lambda i: list(sequences[i]))
+        for start in range(0, len(alike), _SCORE_BATCH):
+            chosen = alike[start : start + _SCORE_BATCH]
             scores[chosen] = self.reward([sequences[i] for i in chosen]).cpu().numpy()
         return scores
 

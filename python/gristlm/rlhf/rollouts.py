@@ -1,6 +1,6 @@
 """Rollouts: sampled answers, their log-probabilities under any model, and their file.
 
-Shapes: N sequences, T positions of the padded batch (padding on the right). A position predicts the token after it.
+Shapes: N rollouts, S positions of all of them, L the longest answer. A position predicts the token after it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from gristlm.model import Completion, Model
+from gristlm.model import Completion, Model, ModelConfig
+from gristlm.model.shared_prompt import Layout, lay_out
 from gristlm.rlhf.data import Prompt
 from gristlm.rlhf.engines import Generates
 from gristlm.runs.files import atomic_path
@@ -180,10 +181,10 @@ class Sampler:
 
 
 def in_micro_batches(rollouts: Sequence[Rollout], indices: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Yields `indices` in pieces of at most `size`, of like lengths so that little is padding; ties keep order."""
-    by_length = sorted(indices, key=lambda i: len(rollouts[i].prompt.ids) + len(rollouts[i].tokens))
-    for start in range(0, len(by_length), size):
-        yield by_length[start : start + size]
+    """Yields `indices` in pieces of at most `size`, the answers to one prompt side by side, prompts of like lengths."""
+    together = sorted(indices, key=lambda i: (len(rollouts[i].prompt.ids), rollouts[i].prompt.ids))
+    for start in range(0, len(together), size):
+        yield together[start : start + size]
 
 
 def dealt(pieces: Sequence[list[int]], ranks: Ranks) -> Iterator[tuple[list[int], bool]]:
@@ -196,24 +197,57 @@ def dealt(pieces: Sequence[list[int]], ranks: Ranks) -> Iterator[tuple[list[int]
         yield pieces[min(place, len(pieces) - 1)], place < len(pieces)
 
 
-def padded(rollouts: Sequence[Rollout], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns input ids and labels, int64 [N, T]: a label is the sampled token that follows, -100 elsewhere."""
-    width = max(len(rollout.prompt.ids) + len(rollout.tokens) for rollout in rollouts) - 1
-    input_ids = np.zeros((len(rollouts), width), dtype=np.int64)
-    labels = np.full((len(rollouts), width), NO_LABEL, dtype=np.int64)
-    for i, rollout in enumerate(rollouts):
-        ids = [*rollout.prompt.ids, *rollout.tokens]
-        input_ids[i, : len(ids) - 1] = ids[:-1]
-        labels[i, _span(rollout)] = rollout.tokens
-    return torch.from_numpy(input_ids).to(device), torch.from_numpy(labels).to(device)
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """N rollouts as a network's arguments: the answers to one prompt share its computation."""
 
+    layout: Layout
+    labels: torch.Tensor
+    """int64[1, S]: the sampled token after each position, -100 in prompts."""
+    places: torch.Tensor
+    """int64[N, L]: the position before each sampled token; any beyond an answer's end."""
+    mask: torch.Tensor
+    """bool[N, L]: where there is a token."""
 
-def aligned(rollouts: Sequence[Rollout], values: Sequence[Sequence[float]], like: torch.Tensor) -> torch.Tensor:
-    """Returns per-token values of rollouts in the places of their labels, float32 shaped as `like`, else zero."""
-    out = np.zeros(like.shape, dtype=np.float32)
-    for i, (rollout, row) in enumerate(zip(rollouts, values, strict=True)):
-        out[i, _span(rollout)] = row
-    return torch.from_numpy(out).to(like.device)
+    @staticmethod
+    def of(rollouts: Sequence[Rollout], config: ModelConfig, device: torch.device) -> Batch:
+        """Lays out at least one rollout for a network of this shape."""
+        sequences = [[*rollout.prompt.ids, *rollout.tokens[:-1]] for rollout in rollouts]
+        starts = [len(rollout.prompt.ids) - 1 for rollout in rollouts]  # from here on each position has its own label
+        layout = lay_out(sequences, starts, config=config, device=device)
+        labels = np.full(layout.input_ids.shape, NO_LABEL, dtype=np.int64)
+        shape = (len(rollouts), max(len(rollout.tokens) for rollout in rollouts))
+        places, mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
+        for i, (rollout, start, flat) in enumerate(zip(rollouts, starts, layout.flats, strict=True)):
+            count = len(rollout.tokens)
+            places[i, :count] = flat[start : start + count]
+            mask[i, :count] = True
+            labels[0, flat[start : start + count]] = rollout.tokens
+        return Batch(layout, *(torch.from_numpy(array).to(device) for array in (labels, places, mask)))
+
+    def logprobs(self, model: Model, temperature: float) -> torch.Tensor:
+        """Returns the log-probability of each sampled token, float32[N, L], zero beyond the ends."""
+        layout = self.layout
+        logprobs_1S = model.token_logprobs(
+            layout.input_ids,
+            self.labels,
+            position_ids=layout.position_ids,
+            attend=layout.attend,
+            temperature=temperature,
+        )
+        return self.answers(logprobs_1S)
+
+    def answers(self, values_1S: torch.Tensor) -> torch.Tensor:
+        """Returns what stands at the position before each sampled token, [N, L], zero beyond the ends."""
+        chosen = values_1S.flatten().index_select(0, self.places.flatten())
+        return chosen.view(self.places.shape).masked_fill(~self.mask, 0.0)
+
+    def aligned(self, values: Sequence[Sequence[float]]) -> torch.Tensor:
+        """Returns a value per token of each rollout as float32[N, L], zero beyond the ends."""
+        out = np.zeros(self.mask.shape, dtype=np.float32)
+        for i, row in enumerate(values):
+            out[i, : len(row)] = row
+        return torch.from_numpy(out).to(self.mask.device)
 
 
 @torch.no_grad()
@@ -223,11 +257,9 @@ def logprobs_under(
     """Returns the log-probability of every sampled token under `model`, a list per rollout."""
     out: list[list[float]] = [[] for _ in rollouts]
     for piece in in_micro_batches(rollouts, range(len(rollouts)), micro_batch_size):
-        chosen = [rollouts[i] for i in piece]
-        input_ids, labels = padded(chosen, model.device)
-        logprobs_NT = model.token_logprobs(input_ids, labels, temperature=temperature).cpu()
-        for i, rollout, row in zip(piece, chosen, logprobs_NT, strict=True):
-            out[i] = answer_part(rollout, row)
+        batch = Batch.of([rollouts[i] for i in piece], model.config, model.device)
+        for i, row in zip(piece, batch.logprobs(model, temperature).tolist(), strict=True):
+            out[i] = row[: len(rollouts[i].tokens)]
     return out
 
 
@@ -254,14 +286,3 @@ def write(path: Path, step: int, scored: Scored, advantages: list[list[float]] |
     }
     with atomic_path(path) as temporary:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
-
-
-def answer_part(rollout: Rollout, row_T: torch.Tensor) -> list[float]:
-    """Returns the entries of a padded row that belong to the answer's tokens."""
-    values: list[float] = row_T[_span(rollout)].tolist()
-    return values
-
-
-def _span(rollout: Rollout) -> slice:
-    start = len(rollout.prompt.ids) - 1
-    return slice(start, start + len(rollout.tokens))

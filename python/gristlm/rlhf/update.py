@@ -1,4 +1,4 @@
-"""What a step learns from its rollouts: one or more optimizer updates over length-sorted micro-batches.
+"""What a step learns from its rollouts: one or more optimizer updates over micro-batches.
 
 Every rank knows all rollouts of the step and computes its share of the micro-batches. A micro-batch's loss is divided
 by the totals of the whole update, so the gradient, summed over micro-batches and ranks, depends on neither.
@@ -6,7 +6,7 @@ by the totals of the whole update, so the gradient, summed over micro-batches an
 The first forward pass sees the very weights that sampled, so its log-probabilities must be those of the engine; they
 are compared before anything is changed.
 
-Shapes: N sequences, T positions.
+Shapes: N rollouts, L the longest answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gristlm.model import Model
 from gristlm.rlhf.config import RLHFConfig
 from gristlm.rlhf.divergence import kl, kl_loss
 from gristlm.rlhf.losses import CLIP_RANGES, policy_loss
-from gristlm.rlhf.rollouts import NO_LABEL, Scored, aligned, dealt, in_micro_batches, padded
+from gristlm.rlhf.rollouts import Batch, Scored, dealt, in_micro_batches
 from gristlm.training.distributed import Ranks
 from gristlm.training.optimizer import Optimizer
 
@@ -134,10 +134,9 @@ def _accumulate(
     pieces = list(in_micro_batches(scored.rollouts, useful, config.micro_batch_size))
     for piece, counts in dealt(pieces, ranks):
         rollouts = [scored.rollouts[i] for i in piece]
-        input_ids, labels = padded(rollouts, policy.device)
-        mask = labels != NO_LABEL
-        logprobs = policy.token_logprobs(input_ids, labels, temperature=config.temperature)
-        old_logprobs = aligned(rollouts, [rollout.logprobs for rollout in rollouts], logprobs)
+        batch = Batch.of(rollouts, policy.config, policy.device)
+        logprobs, mask = batch.logprobs(policy, config.temperature), batch.mask
+        old_logprobs = batch.aligned([rollout.logprobs for rollout in rollouts])
         if first and counts:
             _compare(logprobs.detach()[mask], old_logprobs[mask], sums)
         if config.updates_per_step == 1:
@@ -145,7 +144,7 @@ def _accumulate(
         loss = policy_loss(
             logprobs,
             old_logprobs,
-            aligned(rollouts, [advantages[i] for i in piece], logprobs),
+            batch.aligned([advantages[i] for i in piece]),
             mask,
             algorithm=config.algorithm,
             total_tokens=total_tokens,
@@ -154,7 +153,7 @@ def _accumulate(
             max_tokens=config.max_new_tokens,
         )
         if kl_in_loss:
-            ref_logprobs = aligned(rollouts, [scored.ref_logprobs[i] for i in piece], logprobs)
+            ref_logprobs = batch.aligned([scored.ref_logprobs[i] for i in piece])
             loss = loss + kl_in_loss * (kl_loss(logprobs, ref_logprobs) * mask).sum() / total_tokens
         (loss * (ranks.world_size if counts else 0)).backward()  # type: ignore[no-untyped-call]
         if not counts:

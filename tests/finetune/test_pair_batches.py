@@ -4,8 +4,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from gristlm.finetune.batches import lay_out  # noqa: E402
+from gristlm.finetune.pair_batches import lay_out_pairs  # noqa: E402
 from gristlm.finetune.prepared import Prepared  # noqa: E402
-from gristlm.finetune.shared_prompt import lay_out_pairs  # noqa: E402
 from gristlm.model import Model, ModelConfig  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -34,9 +34,9 @@ def test_pairs_that_share_their_prompt_have_the_values_and_gradients_of_each_alo
     model = model.float()
     prepared, units = pairs(draw, 5), np.arange(10).reshape(5, 2)
     weights = torch.from_numpy(draw.normal(size=10).astype(np.float32))
-    together = lay_out_pairs(prepared, units, device=CPU)
+    together = lay_out_pairs(prepared, units, config=shape, device=CPU)
     alone = lay_out(prepared, units.T.ravel(), packing=False, max_seq_len=200, device=CPU)
-    assert together.input_ids.numel() < len(prepared.ids)
+    assert together.layout.input_ids.numel() < len(prepared.ids)
     values, gradients = [], []
     for logprobs in (together.logprobs(model), alone.sums(model.token_logprobs(alone.input_ids, alone.labels))):
         model.zero_grad()
