@@ -35,6 +35,7 @@ __all__ = [
     "dedup_substrings",
     "extract_page",
     "identify_languages",
+    "likeliest",
     "prepare_chats",
     "type_token_curve",
 ]
@@ -286,6 +287,8 @@ _Layer: TypeAlias = tuple[
     npt.NDArray[np.float32],
     npt.NDArray[np.float32] | None,
 ]
+
+def likeliest(logits: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]: ...
 
 @final
 class Decoder:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gristlm import _core
 from gristlm.errors import InputError, TrainingError
 
 _NUMBERS_AT_ONCE = 2**16
@@ -102,18 +103,26 @@ def choose(
         TrainingError: the logits are not finite.
     """
     logits_RV = logits_RV.float()
-    if temperature == 0:
-        ids_R = logits_RV.argmax(-1)
-    else:
-        logits_RV = logits_RV if temperature == 1 else logits_RV / temperature
+    if temperature not in (0, 1):
+        logits_RV = logits_RV / temperature
+    ids_R, sums_R = _likeliest(logits_RV)
+    if temperature != 0:
         rows = max(1, _NUMBERS_AT_ONCE // logits_RV.shape[1]) if logits_RV.device.type == "cpu" else len(logits_RV)
         parts = [slice(start, start + rows) for start in range(0, len(logits_RV), rows)]
         drawn = [_drawn(logits_RV[part], uniform_R[part], top_k=top_k, top_p=top_p, min_p=min_p) for part in parts]
         ids_R = torch.cat(drawn)
-    logprobs_R = logits_RV.gather(1, ids_R[:, None]).squeeze(1) - logits_RV.logsumexp(-1)
+    logprobs_R = logits_RV.gather(1, ids_R[:, None]).squeeze(1) - sums_R
     if not logprobs_R.isfinite().all():
         raise TrainingError("the model's logits are not finite: its weights are damaged or its training has diverged")
     return ids_R, logprobs_R
+
+
+def _likeliest(logits_RV: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the likeliest ids, int64[R], and log Σ exp of each row, float32[R]."""
+    if logits_RV.device.type == "cpu":
+        ids, sums = _core.likeliest(logits_RV.contiguous().numpy())
+        return torch.from_numpy(ids), torch.from_numpy(sums)
+    return logits_RV.argmax(-1), logits_RV.logsumexp(-1)
 
 
 def _drawn(

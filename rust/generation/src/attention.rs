@@ -84,7 +84,7 @@ mod tests {
             let heads = Heads { queries, keys: groups, width, capacity, first, length };
             for level in Level::all() {
                 let mut out = vec![f32::NAN; queries * width];
-                level.attend(&heads, &qkv, &keys, &values, &keys, &mut out, &mut Vec::new());
+                level.attend(&heads, &qkv, &keys, &values, &mut out, &mut Vec::new());
                 for head in 0..queries {
                     let row = |cache: &[f32], place: usize| -> Vec<f64> {
                         let at = (head / shared * capacity + place) * width;

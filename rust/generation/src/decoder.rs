@@ -156,11 +156,19 @@ impl Decoder {
         for begin in (0..count).step_by(AT_ONCE) {
             let part = step.part(begin, count.min(begin + AT_ONCE));
             let mut x = part.x.to_vec();
+            let mut chosen: Vec<usize> = (0..part.rows.len()).collect();
             for number in 0..self.layers.len() {
-                self.block(number, &part, &mut x, keys[number], values[number], &mut work);
+                if number + 1 == self.layers.len() {
+                    chosen = wanted.iter().filter_map(|token| token.checked_sub(begin)).collect();
+                    chosen.retain(|place| *place < part.rows.len());
+                    chosen.sort_unstable();
+                    chosen.dedup();
+                }
+                self.block(number, &part, &chosen, &mut x, keys[number], values[number], &mut work);
             }
             for (token, last) in wanted.iter().zip(last.chunks_exact_mut(width)) {
-                if let Some(x) = token.checked_sub(begin).and_then(|place| x.chunks_exact(width).nth(place)) {
+                let place = token.checked_sub(begin).and_then(|place| chosen.binary_search(&place).ok());
+                if let Some(x) = place.and_then(|place| x.chunks_exact(width).nth(place)) {
                     self.level.rms_norm(x, &self.norm, self.shape.norm_eps, last);
                 }
             }
@@ -170,19 +178,32 @@ impl Decoder {
         Ok(logits)
     }
 
-    /// Adds what a layer gives to `x`, `[R, D]`.
-    fn block(&self, number: usize, step: &Step, x: &mut [f32], keys: &mut [f32], values: &mut [f32], work: &mut Work) {
+    /// Stores a layer's keys and values of every token, and adds what it gives to `x`, of which the rows `chosen` stay.
+    #[expect(clippy::too_many_arguments, reason = "the arrays of one layer")]
+    fn block(
+        &self,
+        number: usize,
+        step: &Step,
+        chosen: &[usize],
+        x: &mut Vec<f32>,
+        keys: &mut [f32],
+        values: &mut [f32],
+        work: &mut Work,
+    ) {
         let (layer, pool, level) = (&self.layers[number], self.pool.as_ref(), self.level);
         let Work { normed, qkv, mixed, inner, gated, products } = work;
         let Shape { num_heads, num_kv_heads, head_dim, .. } = self.shape;
-        let count = step.rows.len();
+        let total = (num_heads + 2 * num_kv_heads) * head_dim;
         self.normalise(x, &layer.before_attention, normed);
-        zeros(qkv, count * (num_heads + 2 * num_kv_heads) * head_dim);
+        zeros(qkv, step.rows.len() * total);
         layer.qkv.add_product(level, normed, pool, products, qkv);
         self.turn(layer, step, qkv);
         self.store(step, qkv, keys, values);
+        keep(qkv, total, chosen);
+        keep(x, self.norm.len(), chosen);
+        let count = chosen.len();
         zeros(mixed, count * num_heads * head_dim);
-        self.attend(number, step, qkv, keys, values, mixed);
+        self.attend(number, step, chosen, qkv, keys, values, mixed);
         layer.out.add_product(level, mixed, pool, products, x);
         self.normalise(x, &layer.before_mlp, normed);
         let hidden = layer.down.inputs();
@@ -225,39 +246,46 @@ impl Decoder {
         }
     }
 
-    /// Writes what each token attends to to `mixed`, `[R, N H]`.
-    fn attend(&self, number: usize, step: &Step, qkv: &[f32], keys: &[f32], values: &[f32], mixed: &mut [f32]) {
+    /// Writes what each token of `chosen`, whose rows `qkv` holds, attends to to `mixed`, `[C, N H]`.
+    #[expect(clippy::too_many_arguments, reason = "the arrays of one layer")]
+    fn attend(
+        &self,
+        number: usize,
+        step: &Step,
+        chosen: &[usize],
+        qkv: &[f32],
+        keys: &[f32],
+        values: &[f32],
+        mixed: &mut [f32],
+    ) {
         let Shape { num_heads, num_kv_heads, head_dim, .. } = self.shape;
         let (total, attended) = ((num_heads + 2 * num_kv_heads) * head_dim, num_heads * head_dim);
         let row_size = num_kv_heads * step.capacity * head_dim;
-        let first = |token: usize| {
-            self.shape.windows[number].map_or(0, |window| (step.positions[token] + 1).saturating_sub(window))
-        };
-        let one = |token: usize, out: &mut [f32], scores: &mut Vec<f32>| {
+        let one = |place: usize, out: &mut [f32], scores: &mut Vec<f32>| {
+            let token = chosen[place];
+            let length = step.positions[token] + 1;
             let heads = Heads {
                 queries: num_heads,
                 keys: num_kv_heads,
                 width: head_dim,
                 capacity: step.capacity,
-                first: first(token),
-                length: step.positions[token] + 1,
+                first: self.shape.windows[number].map_or(0, |window| length.saturating_sub(window)),
+                length,
             };
             let begin = step.rows[token] * row_size;
-            let next = step.rows.get(token + 1).map_or(begin, |row| row * row_size + first(token + 1) * head_dim);
-            let (keys, ahead) = (&keys[begin..][..row_size], &keys[next..]);
-            let values = &values[begin..][..row_size];
-            self.level.attend(&heads, &qkv[token * total..][..total], keys, values, ahead, out, scores);
+            let (keys, values) = (&keys[begin..][..row_size], &values[begin..][..row_size]);
+            self.level.attend(&heads, &qkv[place * total..][..total], keys, values, out, scores);
         };
         match &self.pool {
             Some(pool) => pool.install(|| {
                 mixed
                     .par_chunks_mut(attended)
                     .enumerate()
-                    .for_each_init(Vec::new, |scores, (token, out)| one(token, out, scores));
+                    .for_each_init(Vec::new, |scores, (place, out)| one(place, out, scores));
             }),
             None => {
                 let mut scores = Vec::new();
-                mixed.chunks_mut(attended).enumerate().for_each(|(token, out)| one(token, out, &mut scores));
+                mixed.chunks_mut(attended).enumerate().for_each(|(place, out)| one(place, out, &mut scores));
             }
         }
     }
@@ -299,4 +327,15 @@ impl Decoder {
 fn zeros(buffer: &mut Vec<f32>, size: usize) {
     buffer.clear();
     buffer.resize(size, 0.0);
+}
+
+/// Keeps the rows `chosen`, ascending, of a matrix whose rows are `width` long.
+fn keep(rows: &mut Vec<f32>, width: usize, chosen: &[usize]) {
+    if rows.len() == chosen.len() * width {
+        return;
+    }
+    for (place, row) in chosen.iter().enumerate() {
+        rows.copy_within(row * width..(row + 1) * width, place * width);
+    }
+    rows.truncate(chosen.len() * width);
 }

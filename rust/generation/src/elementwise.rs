@@ -75,6 +75,29 @@ pub fn rms_norm<const FUSED: bool>(x: &[f32], weight: &[f32], eps: f32, out: &mu
     }
 }
 
+/// The place of the largest number, the first of equals, and ln Σ e^x: NaN if a number is NaN or +∞.
+#[inline(always)]
+pub fn likeliest<const FUSED: bool>(row: &[f32]) -> (usize, f32) {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut tops = [f32::NEG_INFINITY; WIDTH];
+    let pieces = row.chunks_exact(WIDTH);
+    let rest = pieces.remainder();
+    for piece in pieces {
+        for lane in 0..WIDTH {
+            tops[lane] = larger(tops[lane], piece[lane]);
+        }
+    }
+    let highest = tops.iter().chain(rest).fold(f32::NEG_INFINITY, |a, b| larger(a, *b));
+    let mut sums = [0.0_f32; WIDTH];
+    for piece in row.chunks_exact(WIDTH) {
+        for lane in 0..WIDTH {
+            sums[lane] += exp::<FUSED>(piece[lane] - highest);
+        }
+    }
+    let total: f32 = sums.iter().sum::<f32>() + rest.iter().map(|x| exp::<FUSED>(x - highest)).sum::<f32>();
+    (row.iter().position(|x| *x == highest).unwrap_or(0), highest + total.ln())
+}
+
 /// Turns the pairs (i, i + H/2) of one head by the angles whose cosines and sines are given (arXiv 2104.09864).
 pub fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32]) {
     let (first, second) = head.split_at_mut(head.len() / 2);
@@ -108,5 +131,24 @@ mod tests {
             assert_eq!(dot::<true>(&a, &a), exact);
             assert_eq!(dot::<false>(&a, &a), exact);
         }
+    }
+
+    #[test]
+    fn the_likeliest_is_the_first_of_equals_beside_the_logarithm_of_the_sum() {
+        for length in 1..70 {
+            let row: Vec<f32> = (0..length).map(|i| ((i * 37 % 23) as f32 - 11.0) * 3.0).collect();
+            let exact = row.iter().map(|x| f64::from(*x).exp()).sum::<f64>().ln();
+            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            for (place, found) in [likeliest::<true>(&row), likeliest::<false>(&row)] {
+                assert_eq!(Some(place), row.iter().position(|x| *x == largest));
+                assert!((f64::from(found) - exact).abs() < 1e-5, "{found} instead of {exact}");
+            }
+            for bad in [f32::NAN, f32::INFINITY] {
+                let mut row = row.clone();
+                row[length / 2] = bad;
+                assert!(likeliest::<true>(&row).1.is_nan() && likeliest::<false>(&row).1.is_nan());
+            }
+        }
+        assert!(likeliest::<true>(&[f32::NEG_INFINITY; 20]).1.is_nan());
     }
 }

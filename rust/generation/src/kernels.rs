@@ -45,16 +45,14 @@ impl Level {
     }
 
     /// `out[r] = bias + x[r] · weights` for one panel: `x` is `[R, inputs]`, `weights` `[inputs, LANES]`, `out` `[R, LANES]`.
-    ///
-    /// `ahead` is the panel that comes next, of the same size, or this one: it is fetched on the way.
-    pub fn panel(self, x: &[f32], inputs: usize, weights: &[f32], ahead: &[f32], bias: &[f32; LANES], out: &mut [f32]) {
+    pub fn panel(self, x: &[f32], inputs: usize, weights: &[f32], bias: &[f32; LANES], out: &mut [f32]) {
         assert!(
             weights.len() == inputs * LANES && out.len().is_multiple_of(LANES) && x.len() == out.len() / LANES * inputs
         );
         match self {
             // SAFETY: `best` and `all` give a level only where the machine has it; the sizes are asserted above.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { x86::panel_avx512(x, inputs, weights, ahead, bias, out) },
+            Self::Avx512 => unsafe { x86::panel_avx512(x, inputs, weights, bias, out) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { x86::panel_avx2(x, inputs, weights, bias, out) },
@@ -62,26 +60,37 @@ impl Level {
         }
     }
 
-    /// Writes what one token's attention gives; see [`attend`]. `ahead` begins with the keys that are read next.
-    #[expect(clippy::too_many_arguments, reason = "the arrays of one token")]
+    /// Writes what one token's attention gives; see [`attend`].
     pub fn attend(
         self,
         heads: &Heads,
         qkv: &[f32],
         keys: &[f32],
         values: &[f32],
-        ahead: &[f32],
         out: &mut [f32],
         scores: &mut Vec<f32>,
     ) {
         match self {
             // SAFETY: the machine has what the level says.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { x86::attend_avx512(heads, qkv, keys, values, ahead, out, scores) },
+            Self::Avx512 => unsafe { x86::attend_avx512(heads, qkv, keys, values, out, scores) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { x86::attend_avx2(heads, qkv, keys, values, out, scores) },
             Self::Portable => attend::<false>(heads, qkv, keys, values, out, scores),
+        }
+    }
+
+    /// Of one row of logits; see [`elementwise::likeliest`].
+    pub fn likeliest(self, row: &[f32]) -> (usize, f32) {
+        match self {
+            // SAFETY: the machine has what the level says.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => unsafe { x86::likeliest_avx512(row) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { x86::likeliest_avx2(row) },
+            Self::Portable => elementwise::likeliest::<false>(row),
         }
     }
 
@@ -127,9 +136,9 @@ fn panel_portable(x: &[f32], inputs: usize, weights: &[f32], bias: &[f32; LANES]
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps,
-        _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_set1_ps,
-        _mm512_setzero_ps, _mm512_storeu_ps,
+        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_div_ps,
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_storeu_ps,
     };
 
     use super::{Heads, LANES, attend, elementwise};
@@ -137,36 +146,22 @@ mod x86 {
     /// # Safety
     /// The machine has AVX-512F; `weights` holds `inputs * LANES` numbers, `out` R times `LANES`, `x` R times `inputs`.
     #[target_feature(enable = "avx2,fma,avx512f")]
-    pub unsafe fn panel_avx512(
-        x: &[f32],
-        inputs: usize,
-        weights: &[f32],
-        ahead: &[f32],
-        bias: &[f32; LANES],
-        out: &mut [f32],
-    ) {
+    pub unsafe fn panel_avx512(x: &[f32], inputs: usize, weights: &[f32], bias: &[f32; LANES], out: &mut [f32]) {
         let rows = out.len() / LANES;
         let mut row = 0;
         while row < rows {
-            // Memory gives no more than about a line per two rows' work: two blocks share what there is to fetch.
-            let fetched: [&[f32]; 2] = match row {
-                0 if rows <= 8 => [ahead, ahead.get(16..).unwrap_or_default()],
-                0 => [ahead, weights],
-                8 => [ahead.get(16..).unwrap_or_default(), weights],
-                _ => [weights, weights],
-            };
             let (x, out) = (&x[row * inputs..], &mut out[row * LANES..]);
             // SAFETY: as promised, and as many rows are left as the block takes.
             row += unsafe {
                 match rows - row {
-                    1 => block_512::<1>(x, inputs, weights, fetched, bias, out),
-                    2 => block_512::<2>(x, inputs, weights, fetched, bias, out),
-                    3 => block_512::<3>(x, inputs, weights, fetched, bias, out),
-                    4 => block_512::<4>(x, inputs, weights, fetched, bias, out),
-                    5 => block_512::<5>(x, inputs, weights, fetched, bias, out),
-                    6 => block_512::<6>(x, inputs, weights, fetched, bias, out),
-                    7 => block_512::<7>(x, inputs, weights, fetched, bias, out),
-                    _ => block_512::<8>(x, inputs, weights, fetched, bias, out),
+                    1 => block_512::<1>(x, inputs, weights, bias, out),
+                    2 => block_512::<2>(x, inputs, weights, bias, out),
+                    3 => block_512::<3>(x, inputs, weights, bias, out),
+                    4 => block_512::<4>(x, inputs, weights, bias, out),
+                    5 => block_512::<5>(x, inputs, weights, bias, out),
+                    6 => block_512::<6>(x, inputs, weights, bias, out),
+                    7 => block_512::<7>(x, inputs, weights, bias, out),
+                    _ => block_512::<8>(x, inputs, weights, bias, out),
                 }
             };
         }
@@ -180,7 +175,6 @@ mod x86 {
         x: &[f32],
         inputs: usize,
         weights: &[f32],
-        fetched: [&[f32]; 2],
         bias: &[f32; LANES],
         out: &mut [f32],
     ) -> usize {
@@ -190,8 +184,6 @@ mod x86 {
             let mut sums = [begin; M];
             for k in 0..inputs {
                 let at = weights.as_ptr().add(k * LANES);
-                fetch(fetched[0], k * LANES);
-                fetch(fetched[1], k * LANES);
                 let (low, high) = (_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(16)));
                 for (m, sum) in sums.iter_mut().enumerate() {
                     let value = _mm512_set1_ps(*x.get_unchecked(m * inputs + k));
@@ -206,13 +198,6 @@ mod x86 {
             }
         }
         M
-    }
-
-    /// Asks for the line of `from[at]`, which may lie beyond its end: then it is asked for in vain.
-    #[inline(always)]
-    fn fetch(from: &[f32], at: usize) {
-        // SAFETY: fetching ahead reads nothing, and every x86-64 has it; a wrapped address is as good as any.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().wrapping_add(at).cast()) };
     }
 
     /// # Safety
@@ -275,16 +260,15 @@ mod x86 {
         qkv: &[f32],
         keys: &[f32],
         values: &[f32],
-        ahead: &[f32],
         out: &mut [f32],
         scores: &mut Vec<f32>,
     ) {
         // SAFETY: as promised, and the number of registers is the head's width.
         unsafe {
             match heads.width {
-                32 => attend_512::<2>(heads, qkv, keys, values, ahead, out, scores),
-                64 => attend_512::<4>(heads, qkv, keys, values, ahead, out, scores),
-                128 => attend_512::<8>(heads, qkv, keys, values, ahead, out, scores),
+                32 => attend_512::<2>(heads, qkv, keys, values, out, scores),
+                64 => attend_512::<4>(heads, qkv, keys, values, out, scores),
+                128 => attend_512::<8>(heads, qkv, keys, values, out, scores),
                 _ => attend::<true>(heads, qkv, keys, values, out, scores),
             }
         }
@@ -301,7 +285,6 @@ mod x86 {
         qkv: &[f32],
         keys: &[f32],
         values: &[f32],
-        ahead: &[f32],
         out: &mut [f32],
         scores: &mut Vec<f32>,
     ) {
@@ -310,7 +293,6 @@ mod x86 {
         scores.resize(heads.length - heads.first, 0.0);
         for (head, out) in out.chunks_exact_mut(width).enumerate().take(heads.queries) {
             let start = |head: usize| (head / (heads.queries / heads.keys) * heads.capacity + heads.first) * width;
-            let next = if head + 1 < heads.queries { &keys[start(head + 1)..] } else { ahead };
             let (keys, values) = (&keys[start(head)..], &values[start(head)..]);
             let load = |from: &[f32]| -> [__m512; C] {
                 // SAFETY: `from` holds at least `width` numbers: rows are cut by `chunks_exact` or by an index.
@@ -318,9 +300,8 @@ mod x86 {
             };
             let query = load(&qkv[head * width..][..width]);
             let mut highest = f32::NEG_INFINITY;
-            for (place, (score, key)) in scores.iter_mut().zip(keys.chunks_exact(width)).enumerate() {
+            for (score, key) in scores.iter_mut().zip(keys.chunks_exact(width)) {
                 let key = load(key);
-                (0..C).for_each(|part| fetch(values, place * width + 16 * part));
                 let mut sum = _mm512_mul_ps(query[0], key[0]);
                 for part in 1..C {
                     sum = _mm512_fmadd_ps(query[part], key[part], sum);
@@ -332,9 +313,8 @@ mod x86 {
                 *score = elementwise::exp::<true>(*score - highest);
             }
             let mut mixed = [_mm512_setzero_ps(); C];
-            for (place, (score, value)) in scores.iter().zip(values.chunks_exact(width)).enumerate() {
+            for (score, value) in scores.iter().zip(values.chunks_exact(width)) {
                 let (score, value) = (_mm512_set1_ps(*score), load(value));
-                (0..C).for_each(|part| fetch(next, place * width + 16 * part));
                 for part in 0..C {
                     mixed[part] = _mm512_fmadd_ps(score, value[part], mixed[part]);
                 }
@@ -357,6 +337,16 @@ mod x86 {
         scores: &mut Vec<f32>,
     ) {
         attend::<true>(heads, qkv, keys, values, out, scores);
+    }
+
+    #[target_feature(enable = "avx2,fma,avx512f")]
+    pub fn likeliest_avx512(row: &[f32]) -> (usize, f32) {
+        elementwise::likeliest::<true>(row)
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn likeliest_avx2(row: &[f32]) -> (usize, f32) {
+        elementwise::likeliest::<true>(row)
     }
 
     #[target_feature(enable = "avx2,fma,avx512f")]

@@ -16,3 +16,10 @@ pub mod matrix;
 
 pub use decoder::{Decoder, Layer, Shape, Step};
 pub use error::{GenerationError, Result};
+
+/// The likeliest token of each row of logits, `[R, V]`, and ln Σ e^logit, which is NaN where a logit is not finite above.
+pub fn likeliest(logits: &[f32], vocab_size: usize) -> (Vec<i64>, Vec<f32>) {
+    let level = kernels::Level::best();
+    let rows = logits.chunks_exact(vocab_size.max(1));
+    rows.map(|row| level.likeliest(row)).map(|(place, sum)| (i64::try_from(place).unwrap_or(i64::MAX), sum)).unzip()
+}

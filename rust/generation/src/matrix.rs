@@ -6,6 +6,9 @@ use rayon::prelude::*;
 use crate::error::{Result, sized};
 use crate::kernels::{LANES, Level};
 
+/// Inputs that are laid out together.
+const AT_ONCE: usize = 16;
+
 /// A linear layer's weights.
 pub struct Matrix {
     inputs: usize,
@@ -29,13 +32,22 @@ impl Matrix {
         let count = outputs.div_ceil(LANES);
         let mut panels = vec![0.0; count * inputs * LANES];
         let mut biases = vec![[0.0; LANES]; count];
-        for output in 0..outputs {
-            let (panel, lane) = (output / LANES, output % LANES);
-            let panel_weights = &mut panels[panel * inputs * LANES..][..inputs * LANES];
-            for (input, value) in weight[output * inputs..][..inputs].iter().enumerate() {
-                panel_weights[input * LANES + lane] = *value;
+        for (number, (panel, rows)) in
+            panels.chunks_exact_mut(inputs * LANES).zip(weight.chunks(inputs * LANES)).enumerate()
+        {
+            // A few inputs of all outputs at a time, so that what is written stays in the nearest cache.
+            for (block, panel) in panel.chunks_mut(AT_ONCE * LANES).enumerate() {
+                for (lane, row) in rows.chunks_exact(inputs).enumerate() {
+                    let row = &row[block * AT_ONCE..];
+                    for (values, value) in panel.chunks_exact_mut(LANES).zip(row) {
+                        values[lane] = *value;
+                    }
+                }
             }
-            biases[panel][lane] = bias.map_or(0.0, |bias| bias[output]);
+            if let Some(bias) = bias {
+                let own = &bias[number * LANES..outputs.min((number + 1) * LANES)];
+                biases[number][..own.len()].copy_from_slice(own);
+            }
         }
         Ok(Self { inputs, outputs, panels, bias: biases })
     }
@@ -67,8 +79,7 @@ impl Matrix {
         let size = self.inputs * LANES;
         let panel = |number: usize, target: &mut [f32]| {
             let weights = &self.panels[number * size..][..size];
-            let ahead = self.panels.get((number + 1) * size..).unwrap_or_default();
-            level.panel(x, self.inputs, weights, ahead, &self.bias[number], target);
+            level.panel(x, self.inputs, weights, &self.bias[number], target);
         };
         match pool {
             Some(pool) => pool.install(|| {

@@ -2,14 +2,17 @@
 
 use gristlm_generation::matrix::Matrix;
 use gristlm_generation::{Decoder as CoreDecoder, GenerationError, Layer, Shape, Step};
-use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray4, PyUntypedArrayMethods};
+use numpy::{
+    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray4, PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
 
 use crate::errors::{ErrorClass, error};
 
 /// Adds this file's class to `_core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Decoder>()
+    module.add_class::<Decoder>()?;
+    module.add_function(wrap_pyfunction!(likeliest, module)?)
 }
 
 fn raise(failure: GenerationError) -> PyErr {
@@ -18,6 +21,16 @@ fn raise(failure: GenerationError) -> PyErr {
         GenerationError::Threads(_) => ErrorClass::Storage,
     };
     error(class, failure)
+}
+
+/// The likeliest token of each row and the logarithm of the sum of exponentials.
+type Likeliest<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f32>>);
+
+#[pyfunction]
+fn likeliest<'py>(py: Python<'py>, logits: Rows<'py>) -> PyResult<Likeliest<'py>> {
+    let (numbers, columns) = (logits.as_slice()?, logits.shape()[1]);
+    let (ids, sums) = py.detach(|| gristlm_generation::likeliest(numbers, columns));
+    Ok((numpy::IntoPyArray::into_pyarray(ids, py), numpy::IntoPyArray::into_pyarray(sums, py)))
 }
 
 type Rows<'py> = PyReadonlyArray2<'py, f32>;
