@@ -136,7 +136,7 @@ def main() -> None:
         least: sum(1 - (1 - similar**ROWS) ** BANDS for _, similar in those) / len(those)
         for least, those in bins.items()
     }
-    print(f"{'in theory':63}" + "".join(f"{share:8.3f}" for share in expected.values()))
+    print(f"{'in theory':71}" + "".join(f"{share:8.3f}" for share in expected.values()))
     first = 0.0
     for name, find in finders.items():
         started = time.process_time()

@@ -2,7 +2,7 @@
 
 The 8,100 sums of two numbers from 10 to 99 are divided once per seed, at random: 1,000 are held out, 200 are for
 looking at on the way (dev), and no file for training contains them (the same two numbers the other way round are
-another sum). The rest are shown in supervised tuning by a careless teacher, who is right in about every third answer
+another sum). The rest are shown in supervised tuning by a careless teacher, who is right in every third answer
 and otherwise off by one or by ten, as if a carry had been lost; in reinforcement learning they are asked without
 answers.
 """
@@ -11,7 +11,7 @@ import random
 
 SHOWN = 6
 """Answers shown to each sum."""
-RIGHT = 0.36
+RIGHT = 0.33
 """Share of them that are right."""
 SLIPS = (-10, -1, 1, 10)
 
