@@ -6,6 +6,7 @@ mod content;
 mod dom;
 mod elsewhere;
 mod metadata;
+mod ordinary;
 mod parse;
 mod render;
 

@@ -4,16 +4,19 @@
 //! with all earlier ones of the tag: both are quadratic in what a hostile page chooses. A guard between the two stops
 //! nesting at [`dom::MAX_DEPTH`], nodes at [`MAX_NODES`] and the work on attributes at a budget.
 
-use std::cell::Cell;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 
-use html5ever::TokenizerResult;
 use html5ever::buffer_queue::BufferQueue;
 use html5ever::interface::TreeSink;
 use html5ever::tendril::StrTendril;
-use html5ever::tokenizer::{TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
+use html5ever::tokenizer::{Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
 use html5ever::tree_builder::{TreeBuilder, TreeBuilderOpts};
+use html5ever::{LocalName, TokenizerResult, local_name};
+use memchr::memchr;
 
 use super::dom::{self, Builder, Dom, NodeId};
+use super::ordinary::{Ordinary, raw_end};
 use crate::Error;
 
 /// Elements, texts and comments of one page.
@@ -90,19 +93,31 @@ fn declared(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
 /// Characters beyond ASCII that make a page UTF-8 against its word.
 const MIN_UTF8: usize = 16;
 
+/// An element whose contents are no markup.
+#[derive(Clone)]
+struct Raw {
+    name: LocalName,
+    /// Whether anyone reads what it holds.
+    read: bool,
+}
+
 /// Stands between tokenizer and tree builder and counts.
 struct Guard {
     builder: TreeBuilder<NodeId, Builder>,
     tokens: Cell<u64>,
+    /// Whether the last token was one after which markup goes on.
+    between: Cell<bool>,
+    /// The element of raw text that the last token began.
+    raw: RefCell<Option<Raw>>,
 }
 
 impl Guard {
-    fn over_limit(&self) -> Option<Error> {
+    fn over_limit(&self) -> Result<(), Error> {
         let sink = &self.builder.sink;
         if sink.num_nodes() > MAX_NODES {
-            return Some(Error::TooManyNodes { limit: MAX_NODES });
+            return Err(Error::TooManyNodes { limit: MAX_NODES });
         }
-        (sink.attribute_work() > MAX_ATTRIBUTE_WORK).then_some(Error::TooManyAttributes)
+        if sink.attribute_work() > MAX_ATTRIBUTE_WORK { Err(Error::TooManyAttributes) } else { Ok(()) }
     }
 }
 
@@ -110,15 +125,26 @@ impl TokenSink for Guard {
     type Handle = NodeId;
 
     fn process_token(&self, token: Token, line: u64) -> TokenSinkResult<NodeId> {
-        if !matches!(token, Token::ParseError(_)) {
-            self.tokens.set(self.tokens.get() + 1);
+        if matches!(token, Token::ParseError(_)) {
+            return self.builder.process_token(token, line);
         }
+        self.tokens.set(self.tokens.get() + 1);
         let sink = &self.builder.sink;
         let opens = matches!(&token, Token::TagToken(tag) if tag.kind == TagKind::StartTag);
-        if opens && (sink.depth() >= dom::MAX_DEPTH || sink.num_nodes() > MAX_NODES) {
-            return TokenSinkResult::Continue;
-        }
-        self.builder.process_token(token, line)
+        let between = matches!(token, Token::TagToken(_) | Token::CommentToken(_) | Token::DoctypeToken(_));
+        let raw = match &token {
+            Token::TagToken(tag) if opens => raw(tag),
+            _ => None,
+        };
+        let result = if opens && (sink.depth() >= dom::MAX_DEPTH || sink.num_nodes() > MAX_NODES) {
+            TokenSinkResult::Continue
+        } else {
+            self.builder.process_token(token, line)
+        };
+        let markup = !matches!(result, TokenSinkResult::RawData(_) | TokenSinkResult::Plaintext);
+        self.between.set(between && markup);
+        *self.raw.borrow_mut() = raw.filter(|_| !markup);
+        result
     }
 
     fn end(&self) {
@@ -130,38 +156,117 @@ impl TokenSink for Guard {
     }
 }
 
+/// The element of raw text, without character references in it, that a tag begins where the tree builder says so.
+fn raw(tag: &Tag) -> Option<Raw> {
+    let json = || tag.attrs.iter().any(|a| a.name.local == local_name!("type") && &*a.value == "application/ld+json");
+    match tag.name {
+        local_name!("script") => Some(Raw { name: tag.name.clone(), read: json() }),
+        local_name!("style") | local_name!("iframe") | local_name!("noscript") => {
+            Some(Raw { name: tag.name.clone(), read: false })
+        }
+        _ => None,
+    }
+}
+
+/// html5ever's tokenizer and how far it has read.
+struct Reader<'a> {
+    page: &'a StrTendril,
+    tokenizer: Tokenizer<Guard>,
+    queue: BufferQueue,
+    separators: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(page: &'a StrTendril) -> Self {
+        // With scripting on, <noscript> is one text and is skipped whole.
+        let options = TreeBuilderOpts { scripting_enabled: true, ..TreeBuilderOpts::default() };
+        let guard = Guard {
+            builder: TreeBuilder::new(Builder::new(), options),
+            tokens: Cell::new(0),
+            between: Cell::new(false),
+            raw: RefCell::new(None),
+        };
+        let options = TokenizerOpts { discard_bom: false, ..TokenizerOpts::default() };
+        Self { page, tokenizer: Tokenizer::new(guard, options), queue: BufferQueue::default(), separators: 0 }
+    }
+
+    /// Gives the tokenizer the bytes from `at` to `end` or a little before; returns where it stands.
+    fn feed(&mut self, at: usize, end: usize) -> Result<usize, Error> {
+        let end = char_boundary(self.page, end.min(at + CHUNK_BYTES));
+        let chunk = self.page.subtendril(at as u32, (end - at) as u32);
+        let seen = self.tokenizer.sink.tokens.get();
+        self.tokenizer.sink.between.set(false);
+        self.separators += count_separators(&chunk);
+        self.queue.push_back(chunk);
+        while !matches!(self.tokenizer.feed(&self.queue), TokenizerResult::Done) {}
+        if self.tokenizer.sink.tokens.get() != seen {
+            self.separators = 0;
+        }
+        if self.separators > MAX_SEPARATORS {
+            return Err(Error::TooManyAttributes);
+        }
+        self.tokenizer.sink.over_limit()?;
+        Ok(end)
+    }
+
+    /// Reads on from `at` until a tag or comment has ended and markup follows; returns where.
+    fn until_markup(&mut self, mut at: usize) -> Result<usize, Error> {
+        let html = self.page.as_bytes();
+        while at < html.len() {
+            let end = memchr(b'>', &html[at..]).map_or(html.len(), |length| at + length + 1);
+            at = self.feed(at, end)?;
+            if self.tokenizer.sink.between.get() {
+                break;
+            }
+            let raw = self.tokenizer.sink.raw.take();
+            if let Some((raw, end)) = raw.and_then(|raw| raw_end(html, at, &raw.name).map(|end| (raw, end))) {
+                if raw.read && end > at {
+                    let text = self.page.subtendril(at as u32, (end - at) as u32);
+                    let _: TokenSinkResult<_> = self.tokenizer.sink.process_token(Token::CharacterTokens(text), 1);
+                }
+                at = end;
+            }
+        }
+        Ok(at)
+    }
+}
+
 /// Returns the tree of a page.
 ///
 /// # Errors
 /// [`Error::TooManyNodes`], [`Error::TooManyAttributes`]: the page is beyond the limits of this file.
 pub fn parse(html: &str) -> Result<Dom, Error> {
-    // With scripting on, <noscript> is one text and is skipped whole.
-    let options = TreeBuilderOpts { scripting_enabled: true, ..TreeBuilderOpts::default() };
-    let guard = Guard { builder: TreeBuilder::new(Builder::new(), options), tokens: Cell::new(0) };
-    let tokenizer = Tokenizer::new(guard, TokenizerOpts::default());
-    let queue = BufferQueue::default();
-    let (mut start, mut separators, mut tokens) = (0, 0, 0);
-    while start < html.len() {
-        let end = char_boundary(html, start + CHUNK_BYTES);
-        let chunk = &html[start..end];
-        queue.push_back(StrTendril::from_slice(chunk));
-        while !matches!(tokenizer.feed(&queue), TokenizerResult::Done) {}
-        let seen = tokenizer.sink.tokens.get();
-        separators = if seen == tokens { separators + count_separators(chunk) } else { 0 };
-        tokens = seen;
-        if separators > MAX_SEPARATORS {
-            return Err(Error::TooManyAttributes);
+    let html = html.strip_prefix('\u{feff}').unwrap_or(html);
+    let page = StrTendril::from_slice(&unix_lines(html));
+    let mut reader = Reader::new(&page);
+    let mut ordinary = Ordinary::new(&page);
+    let null = memchr(0, page.as_bytes()).is_some();
+    let (mut at, mut checked) = (0, 0);
+    while at < page.len() {
+        at = match ordinary.token(at).filter(|_| !null) {
+            Some((token, end)) => {
+                let _: TokenSinkResult<_> = reader.tokenizer.sink.process_token(token, 1);
+                end
+            }
+            None => reader.until_markup(at)?,
+        };
+        if at > checked + CHUNK_BYTES {
+            reader.tokenizer.sink.over_limit()?;
+            checked = at;
         }
-        if let Some(error) = tokenizer.sink.over_limit() {
-            return Err(error);
-        }
-        start = end;
     }
+    let tokenizer = reader.tokenizer;
     tokenizer.end();
-    if let Some(error) = tokenizer.sink.over_limit() {
-        return Err(error);
-    }
+    tokenizer.sink.over_limit()?;
     Ok(tokenizer.sink.builder.sink.finish())
+}
+
+/// The page with its line ends as the standard reads them.
+fn unix_lines(html: &str) -> Cow<'_, str> {
+    if memchr(b'\r', html.as_bytes()).is_none() {
+        return Cow::Borrowed(html);
+    }
+    Cow::Owned(html.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
 /// The last character boundary at or before `at`.
