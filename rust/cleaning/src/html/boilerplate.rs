@@ -3,9 +3,10 @@
 //! The word lists are ours: the names that site generators and content systems give to navigation, consent banners,
 //! share bars, comments and adverts.
 
+use html5ever::{LocalName, local_name};
 use rustc_hash::FxHashMap;
 
-use super::dom::{Dom, Kind, NodeId};
+use super::dom::{Dom, Kind, NodeId, named};
 
 /// How sure a sign of boilerplate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +22,6 @@ pub enum Verdict {
     /// A tag, role or attribute that says so.
     Boilerplate,
 }
-
-const TAGS: &[&str] = &[
-    "audio", "button", "canvas", "datalist", "dialog", "embed", "fieldset", "footer", "form", "frame", "frameset",
-    "head", "iframe", "input", "link", "map", "menu", "meta", "nav", "noscript", "object", "option", "progress", "rp",
-    "rt", "script", "select", "style", "svg", "template", "textarea", "title", "video",
-];
 
 const ROLES: &[&str] = &[
     "alert",
@@ -243,20 +238,15 @@ fn unseen(class: &str) -> bool {
         && !class.split_ascii_whitespace().any(|name| name.contains(':') || name.starts_with("d-") && name != "d-none")
 }
 
-/// Whether the element is never shown.
-fn hidden(dom: &Dom, id: NodeId) -> bool {
-    if dom.attribute(id, "hidden").is_some() || dom.attribute(id, "aria-hidden") == Some("true") {
-        return true;
-    }
-    dom.attribute(id, "style").is_some_and(|style| {
-        let style: String = style.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
-        style.contains("display:none") || style.contains("visibility:hidden")
-    })
+/// Whether a style hides the element.
+fn hides(style: &str) -> bool {
+    let style: String = style.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+    style.contains("display:none") || style.contains("visibility:hidden")
 }
 
 /// Whether the link is the mark beside a heading that leads to the heading itself.
 fn is_permalink(dom: &Dom, id: NodeId) -> bool {
-    let local = dom.attribute(id, "href").is_some_and(|href| href.starts_with('#'));
+    let local = dom.attribute(id, local_name!("href")).is_some_and(|href| href.starts_with('#'));
     local
         && dom
             .children(id)
@@ -276,37 +266,77 @@ impl<'a> Judge<'a> {
         let Kind::Element(name, attributes) = &dom.nodes[id as usize].kind else {
             return Verdict::Content;
         };
-        let tag: &str = &name.local;
-        if attributes.is_empty() {
-            return *self.named.entry((tag, "", "")).or_insert_with(|| by_tag(tag).unwrap_or(Verdict::Content));
-        }
-        if let Some(verdict) = by_tag(tag) {
+        if let Some(verdict) = by_tag(&name.local) {
             return verdict;
         }
-        if hidden(dom, id) {
+        let (mut class, mut name_given) = ("", "");
+        for attribute in attributes {
+            let value: &str = &attribute.value;
+            match attribute.name.local {
+                local_name!("hidden") => return Verdict::Boilerplate,
+                local_name!("aria-hidden") if value == "true" => return Verdict::Boilerplate,
+                local_name!("style") if hides(value) => return Verdict::Boilerplate,
+                local_name!("role") if listed(ROLES, value) => return Verdict::Boilerplate,
+                local_name!("class") => class = value,
+                local_name!("id") => name_given = value,
+                _ => {}
+            }
+        }
+        if named!(&name.local, "a") && !unseen(class) && is_permalink(dom, id) {
             return Verdict::Boilerplate;
         }
-        if dom.attribute(id, "role").is_some_and(|role| listed(ROLES, role)) {
-            return Verdict::Boilerplate;
+        if class.is_empty() && name_given.is_empty() {
+            return Verdict::Content;
         }
-        let class = dom.attribute(id, "class").unwrap_or_default();
-        if tag == "a" && !unseen(class) && is_permalink(dom, id) {
-            return Verdict::Boilerplate;
-        }
-        let name = dom.attribute(id, "id").unwrap_or_default();
-        *self.named.entry((tag, class, name)).or_insert_with(|| by_name(tag, class, name))
+        let tag: &str = &name.local;
+        *self.named.entry((tag, class, name_given)).or_insert_with(|| by_name(tag, class, name_given))
     }
 }
 
 /// What a tag alone says, whatever its attributes.
-fn by_tag(tag: &str) -> Option<Verdict> {
-    if listed(TAGS, tag) {
+fn by_tag(tag: &LocalName) -> Option<Verdict> {
+    if named!(
+        tag,
+        "audio"
+            | "button"
+            | "canvas"
+            | "datalist"
+            | "dialog"
+            | "embed"
+            | "fieldset"
+            | "footer"
+            | "form"
+            | "frame"
+            | "frameset"
+            | "head"
+            | "iframe"
+            | "input"
+            | "link"
+            | "map"
+            | "menu"
+            | "meta"
+            | "nav"
+            | "noscript"
+            | "object"
+            | "option"
+            | "progress"
+            | "rp"
+            | "rt"
+            | "script"
+            | "select"
+            | "style"
+            | "svg"
+            | "template"
+            | "textarea"
+            | "title"
+            | "video"
+    ) {
         return Some(Verdict::Boilerplate);
     }
-    if tag == "aside" {
+    if named!(tag, "aside") {
         return Some(Verdict::Suspect);
     }
-    matches!(tag, "html" | "body" | "main" | "article" | "pre" | "code").then_some(Verdict::Content)
+    named!(tag, "html" | "body" | "main" | "article" | "pre" | "code").then_some(Verdict::Content)
 }
 
 /// What the names in `class` and `id` say of an element that is shown.
@@ -340,7 +370,7 @@ mod tests {
 
     #[test]
     fn lists_are_sorted() {
-        for list in [TAGS, ROLES, WORDS, ELSEWHERE_WORDS, LINE_WORDS, COLUMN_WORDS, UNSEEN, INLINE_WORDS, BLOCKS] {
+        for list in [ROLES, WORDS, ELSEWHERE_WORDS, LINE_WORDS, COLUMN_WORDS, UNSEEN, INLINE_WORDS, BLOCKS] {
             assert!(list.is_sorted(), "{list:?}");
         }
     }

@@ -11,15 +11,13 @@ use html5ever::{Attribute, LocalName, QualName, data, ns};
 use memchr::{memchr, memchr2, memmem};
 use rustc_hash::FxHashMap;
 
+use super::dom::named;
+
 /// Tags with more attributes are left to html5ever, whose work on them is watched.
 const MAX_ATTRIBUTES: usize = 32;
 
 /// No name of a character reference is longer (bytes).
 const MAX_REFERENCE: usize = 32;
-
-/// Elements whose contents are no markup: html5ever's tokenizer must see their start tags.
-const RAW: &[&str] =
-    &["iframe", "noembed", "noframes", "noscript", "plaintext", "script", "style", "textarea", "title", "xmp"];
 
 /// A page and the names that it uses.
 pub struct Ordinary<'a> {
@@ -89,7 +87,20 @@ impl<'a> Ordinary<'a> {
     fn start_tag(&mut self, at: usize) -> Option<(Token, usize)> {
         let end = self.name_end(at)?;
         let name = self.name(at, end);
-        if RAW.contains(&&*name) {
+        // Their contents are no markup: html5ever's tokenizer must see where they begin.
+        if named!(
+            &name,
+            "iframe"
+                | "noembed"
+                | "noframes"
+                | "noscript"
+                | "plaintext"
+                | "script"
+                | "style"
+                | "textarea"
+                | "title"
+                | "xmp"
+        ) {
             return None;
         }
         let mut attributes: Vec<Attribute> = Vec::new();
