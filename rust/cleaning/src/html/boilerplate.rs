@@ -253,6 +253,9 @@ fn is_permalink(dom: &Dom, id: NodeId) -> bool {
             .all(|child| dom.text(child).is_some_and(|t| matches!(t.trim(), "" | "#" | "¶" | "§" | "🔗")))
 }
 
+/// Verdicts that are kept: no page can make a search among them long.
+const MAX_NAMES: usize = 4_096;
+
 /// Judges elements; a page says the same names again and again, so the verdict on a name is kept.
 #[derive(Default)]
 pub struct Judge<'a> {
@@ -289,7 +292,14 @@ impl<'a> Judge<'a> {
             return Verdict::Content;
         }
         let tag: &str = &name.local;
-        *self.named.entry((tag, class, name_given)).or_insert_with(|| by_name(tag, class, name_given))
+        if let Some(verdict) = self.named.get(&(tag, class, name_given)) {
+            return *verdict;
+        }
+        let verdict = by_name(tag, class, name_given);
+        if self.named.len() < MAX_NAMES {
+            self.named.insert((tag, class, name_given), verdict);
+        }
+        verdict
     }
 }
 

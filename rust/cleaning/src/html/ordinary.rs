@@ -16,6 +16,9 @@ use super::dom::named;
 /// Tags with more attributes are left to html5ever, whose work on them is watched.
 const MAX_ATTRIBUTES: usize = 32;
 
+/// Names that are remembered: no page can make a search among them long.
+const MAX_NAMES: usize = 1_024;
+
 /// No name of a character reference is longer (bytes).
 const MAX_REFERENCE: usize = 32;
 
@@ -63,7 +66,9 @@ impl<'a> Ordinary<'a> {
             return name.clone();
         }
         let name = LocalName::from(self.page[from..to].to_ascii_lowercase());
-        self.names.insert(spelled, name.clone());
+        if self.names.len() < MAX_NAMES {
+            self.names.insert(spelled, name.clone());
+        }
         name
     }
 
