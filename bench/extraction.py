@@ -44,7 +44,8 @@ _NOT_SHOWN = (
     "literalinclude|tabularcolumns|_[^:]*"
 )
 _HIDDEN = re.compile(
-    rf"^(?P<indent> *)\.\. (?:(?:{_NOT_SHOWN}):|[^:\n]*$).*\n(?:(?P=indent) +.*\n|\s*\n(?=(?P=indent) ))*", re.MULTILINE
+    rf"^(?P<indent> *)\.\. (?!\[)(?:(?:{_NOT_SHOWN}):|[^:\n]*$).*\n(?:(?P=indent) +.*\n|\s*\n(?=(?P=indent) ))*",
+    re.MULTILINE,
 )
 _VERSIONS = {
     "versionadded": "New in version",

@@ -17,6 +17,8 @@ pub enum Verdict {
     Suspect,
     /// A word for what others wrote, or for a way to other pages: believed unless the page says next to nothing else.
     Elsewhere,
+    /// The word for the foot of a page: believed unless the page's heading or code is inside.
+    Foot,
     /// A word for a line about the text, as a byline: believed of a short one.
     Line,
     /// A tag, role or attribute that says so.
@@ -38,6 +40,9 @@ const ROLES: &[&str] = &[
     "toolbar",
     "tooltip",
 ];
+
+/// Roles of notes that belong to the text.
+const NOTES: &[&str] = &["doc-endnote", "doc-endnotes", "doc-footnote", "note"];
 
 /// Words that alone give an element away.
 const WORDS: &[&str] = &[
@@ -272,7 +277,7 @@ impl<'a> Judge<'a> {
         if let Some(verdict) = by_tag(&name.local) {
             return verdict;
         }
-        let (mut class, mut name_given) = ("", "");
+        let (mut class, mut name_given, mut note) = ("", "", false);
         for attribute in attributes {
             let value: &str = &attribute.value;
             match attribute.name.local {
@@ -280,6 +285,7 @@ impl<'a> Judge<'a> {
                 local_name!("aria-hidden") if value == "true" => return Verdict::Boilerplate,
                 local_name!("style") if hides(value) => return Verdict::Boilerplate,
                 local_name!("role") if listed(ROLES, value) => return Verdict::Boilerplate,
+                local_name!("role") => note |= listed(NOTES, value),
                 local_name!("class") => class = value,
                 local_name!("id") => name_given = value,
                 _ => {}
@@ -287,6 +293,11 @@ impl<'a> Judge<'a> {
         }
         if named!(&name.local, "a") && !unseen(class) && is_permalink(dom, id) {
             return Verdict::Boilerplate;
+        }
+        if named!(&name.local, "aside") {
+            // Document generators put footnotes in asides.
+            let footnote = note || any_word(class, |word| matches!(word, "footnote" | "footnotes"));
+            return if footnote { Verdict::Content } else { Verdict::Suspect };
         }
         if class.is_empty() && name_given.is_empty() {
             return Verdict::Content;
@@ -343,9 +354,6 @@ fn by_tag(tag: &LocalName) -> Option<Verdict> {
     ) {
         return Some(Verdict::Boilerplate);
     }
-    if named!(tag, "aside") {
-        return Some(Verdict::Suspect);
-    }
     named!(tag, "html" | "body" | "main" | "article" | "pre" | "code").then_some(Verdict::Content)
 }
 
@@ -367,6 +375,7 @@ fn by_name(tag: &str, class: &str, id: &str) -> Verdict {
         "a" | "sup" | "td" => Verdict::Content,
         "span" | "time" if has(LINE_WORDS) => Verdict::Line,
         "span" | "time" => Verdict::Content,
+        _ if has(&["footer"]) => Verdict::Foot,
         _ if has(ELSEWHERE_WORDS) => Verdict::Elsewhere,
         _ if has(WORDS) => Verdict::Suspect,
         _ if has(LINE_WORDS) => Verdict::Line,
@@ -380,7 +389,7 @@ mod tests {
 
     #[test]
     fn lists_are_sorted() {
-        for list in [ROLES, WORDS, ELSEWHERE_WORDS, LINE_WORDS, COLUMN_WORDS, UNSEEN, INLINE_WORDS, BLOCKS] {
+        for list in [ROLES, NOTES, WORDS, ELSEWHERE_WORDS, LINE_WORDS, COLUMN_WORDS, UNSEEN, INLINE_WORDS, BLOCKS] {
             assert!(list.is_sorted(), "{list:?}");
         }
     }

@@ -84,6 +84,7 @@ pub fn find(dom: &Dom) -> Option<Content> {
             Verdict::Boilerplate => true,
             Verdict::Suspect => small && all[id].anchors == 0,
             Verdict::Elsewhere => small,
+            Verdict::Foot => all[id].anchors == 0,
             Verdict::Line => small && all[id].anchors == 0 && all[id].characters <= MAX_LINE,
         }
     };
