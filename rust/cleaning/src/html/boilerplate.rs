@@ -265,7 +265,7 @@ const MAX_NAMES: usize = 4_096;
 #[derive(Default)]
 pub struct Judge<'a> {
     /// By tag, class and id.
-    named: FxHashMap<(&'a str, &'a str, &'a str), Verdict>,
+    named: FxHashMap<(&'a LocalName, &'a str, &'a str), Verdict>,
 }
 
 impl<'a> Judge<'a> {
@@ -291,7 +291,7 @@ impl<'a> Judge<'a> {
                 _ => {}
             }
         }
-        if named!(&name.local, "a") && !unseen(class) && is_permalink(dom, id) {
+        if named!(&name.local, "a") && is_permalink(dom, id) && !unseen(class) {
             return Verdict::Boilerplate;
         }
         if named!(&name.local, "aside") {
@@ -302,7 +302,7 @@ impl<'a> Judge<'a> {
         if class.is_empty() && name_given.is_empty() {
             return Verdict::Content;
         }
-        let tag: &str = &name.local;
+        let tag = &name.local;
         if let Some(verdict) = self.named.get(&(tag, class, name_given)) {
             return *verdict;
         }
