@@ -310,3 +310,23 @@ def test_code_inside_what_looks_like_a_side_matter_is_kept_byte_for_byte() -> No
     )
     assert page is not None
     assert code in page.text
+
+
+def test_footnotes_in_asides_are_part_of_the_text_and_other_asides_are_not() -> None:
+    page = gristlm.extract_text(
+        f"<main>{_STORY}<aside class='footnote-list brackets'><aside class='footnote brackets' role='note'>"
+        "<p>The oven was wood-fired.</p></aside></aside><aside role='doc-footnote'><p>Rye, mostly.</p></aside>"
+        "<aside><p>Buy our knives.</p></aside></main>"
+    )
+    assert page is not None
+    assert page.text.endswith("The oven was wood-fired.\n\nRye, mostly.")
+
+
+def test_the_foot_of_a_page_goes_however_little_the_page_says() -> None:
+    foot = "<div class='footer'>© The Bakers. This page is licensed under a licence of which much is said here.</div>"
+    page = gristlm.extract_text(f"<body><div><h1>Bread</h1><p>There is one kind only.</p></div>{foot}</body>")
+    assert page is not None
+    assert page.text == "Bread\n\nThere is one kind only."
+    alone = gristlm.extract_text(f"<body>{foot}</body>")
+    assert alone is not None
+    assert alone.text.startswith("© The Bakers")

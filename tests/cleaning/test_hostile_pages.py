@@ -37,6 +37,8 @@ def test_deep_nesting_is_cut_and_the_text_is_kept(html: str) -> None:
     [
         pytest.param("<p " + " ".join(f"a{i}" for i in range(MILLION)) + ">x", "tag or comment", id="one-tag"),
         pytest.param(("<p " + " ".join(f"a{i}" for i in range(5000)) + ">x") * 100, "tag or comment", id="many-tags"),
+        pytest.param("<p>x<!-- - -" * MILLION, "tag or comment", id="a comment without end"),
+        pytest.param("<p>x<a b='" + '<a c="' * MILLION, "tag or comment", id="a value without end"),
         pytest.param("<p>x" * MILLION, "2000000 elements", id="nodes"),
         pytest.param("x" * 1001, "1001 bytes", id="long"),
     ],
@@ -91,9 +93,28 @@ def test_any_bytes_are_read(html: bytes) -> None:
         "<div>" + "<p></p>" * 300_000 + "<p>Related</p>" * 300_000,
         ("<div>" * 400 + "<a href='/x'>x</a>" * 20) * 20 + "</div>" * 8_000,
         "<ul>" + ("<li>" + "<b></b>" * 1_000 + "<h2><a href='/'>x</a></h2>") * 300,
+        "<p>" + "&a" * 3_000_000,
+        "<p>" + "&amp<b>" * 300_000,
+        "<p>" + "<a b='&copy=1'>" * 200_000,
+        "<p>" + "x< " * 1_000_000,
+        "<script></scrip" * 500_000 + "</script>" * 100_000,
+        "<style></style>" * 100_000 + "<script><!--<script></script>" * 100_000,
+        "".join(f"<x{n:x} y{n:x}=z>" for n in range(200_000)),
     ],
-    ids=["labels", "labels after nothing", "deep boxes of links", "wide teasers"],
+    ids=[
+        "labels",
+        "labels after nothing",
+        "deep boxes of links",
+        "wide teasers",
+        "references",
+        "references before tags",
+        "odd attributes",
+        "signs",
+        "a script without end",
+        "raw text",
+        "names",
+    ],
 )
-def test_pages_that_make_the_search_for_side_matter_long_end(page: str) -> None:
+def test_pages_that_make_a_search_long_end(page: str) -> None:
     found = gristlm.extract_text(page)
     assert found is None or len(found.text) <= len(page)

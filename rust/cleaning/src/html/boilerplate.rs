@@ -3,9 +3,10 @@
 //! The word lists are ours: the names that site generators and content systems give to navigation, consent banners,
 //! share bars, comments and adverts.
 
+use html5ever::{LocalName, local_name};
 use rustc_hash::FxHashMap;
 
-use super::dom::{Dom, Kind, NodeId};
+use super::dom::{Dom, Kind, NodeId, named};
 
 /// How sure a sign of boilerplate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,17 +17,13 @@ pub enum Verdict {
     Suspect,
     /// A word for what others wrote, or for a way to other pages: believed unless the page says next to nothing else.
     Elsewhere,
+    /// The word for the foot of a page: believed unless the page's heading or code is inside.
+    Foot,
     /// A word for a line about the text, as a byline: believed of a short one.
     Line,
     /// A tag, role or attribute that says so.
     Boilerplate,
 }
-
-const TAGS: &[&str] = &[
-    "audio", "button", "canvas", "datalist", "dialog", "embed", "fieldset", "footer", "form", "frame", "frameset",
-    "head", "iframe", "input", "link", "map", "menu", "meta", "nav", "noscript", "object", "option", "progress", "rp",
-    "rt", "script", "select", "style", "svg", "template", "textarea", "title", "video",
-];
 
 const ROLES: &[&str] = &[
     "alert",
@@ -43,6 +40,9 @@ const ROLES: &[&str] = &[
     "toolbar",
     "tooltip",
 ];
+
+/// Roles of notes that belong to the text.
+const NOTES: &[&str] = &["doc-endnote", "doc-endnotes", "doc-footnote", "note"];
 
 /// Words that alone give an element away.
 const WORDS: &[&str] = &[
@@ -243,31 +243,29 @@ fn unseen(class: &str) -> bool {
         && !class.split_ascii_whitespace().any(|name| name.contains(':') || name.starts_with("d-") && name != "d-none")
 }
 
-/// Whether the element is never shown.
-fn hidden(dom: &Dom, id: NodeId) -> bool {
-    if dom.attribute(id, "hidden").is_some() || dom.attribute(id, "aria-hidden") == Some("true") {
-        return true;
-    }
-    dom.attribute(id, "style").is_some_and(|style| {
-        let style: String = style.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
-        style.contains("display:none") || style.contains("visibility:hidden")
-    })
+/// Whether a style hides the element.
+fn hides(style: &str) -> bool {
+    let style: String = style.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+    style.contains("display:none") || style.contains("visibility:hidden")
 }
 
 /// Whether the link is the mark beside a heading that leads to the heading itself.
 fn is_permalink(dom: &Dom, id: NodeId) -> bool {
-    let local = dom.attribute(id, "href").is_some_and(|href| href.starts_with('#'));
+    let local = dom.attribute(id, local_name!("href")).is_some_and(|href| href.starts_with('#'));
     local
         && dom
             .children(id)
             .all(|child| dom.text(child).is_some_and(|t| matches!(t.trim(), "" | "#" | "¶" | "§" | "🔗")))
 }
 
+/// Verdicts that are kept: no page can make a search among them long.
+const MAX_NAMES: usize = 4_096;
+
 /// Judges elements; a page says the same names again and again, so the verdict on a name is kept.
 #[derive(Default)]
 pub struct Judge<'a> {
     /// By tag, class and id.
-    named: FxHashMap<(&'a str, &'a str, &'a str), Verdict>,
+    named: FxHashMap<(&'a LocalName, &'a str, &'a str), Verdict>,
 }
 
 impl<'a> Judge<'a> {
@@ -276,37 +274,87 @@ impl<'a> Judge<'a> {
         let Kind::Element(name, attributes) = &dom.nodes[id as usize].kind else {
             return Verdict::Content;
         };
-        let tag: &str = &name.local;
-        if attributes.is_empty() {
-            return *self.named.entry((tag, "", "")).or_insert_with(|| by_tag(tag).unwrap_or(Verdict::Content));
-        }
-        if let Some(verdict) = by_tag(tag) {
+        if let Some(verdict) = by_tag(&name.local) {
             return verdict;
         }
-        if hidden(dom, id) {
+        let (mut class, mut name_given, mut note) = ("", "", false);
+        for attribute in attributes {
+            let value: &str = &attribute.value;
+            match attribute.name.local {
+                local_name!("hidden") => return Verdict::Boilerplate,
+                local_name!("aria-hidden") if value == "true" => return Verdict::Boilerplate,
+                local_name!("style") if hides(value) => return Verdict::Boilerplate,
+                local_name!("role") if listed(ROLES, value) => return Verdict::Boilerplate,
+                local_name!("role") => note |= listed(NOTES, value),
+                local_name!("class") => class = value,
+                local_name!("id") => name_given = value,
+                _ => {}
+            }
+        }
+        if named!(&name.local, "a") && is_permalink(dom, id) && !unseen(class) {
             return Verdict::Boilerplate;
         }
-        if dom.attribute(id, "role").is_some_and(|role| listed(ROLES, role)) {
-            return Verdict::Boilerplate;
+        if named!(&name.local, "aside") {
+            // Document generators put footnotes in asides.
+            let footnote = note || any_word(class, |word| matches!(word, "footnote" | "footnotes"));
+            return if footnote { Verdict::Content } else { Verdict::Suspect };
         }
-        let class = dom.attribute(id, "class").unwrap_or_default();
-        if tag == "a" && !unseen(class) && is_permalink(dom, id) {
-            return Verdict::Boilerplate;
+        if class.is_empty() && name_given.is_empty() {
+            return Verdict::Content;
         }
-        let name = dom.attribute(id, "id").unwrap_or_default();
-        *self.named.entry((tag, class, name)).or_insert_with(|| by_name(tag, class, name))
+        let tag = &name.local;
+        if let Some(verdict) = self.named.get(&(tag, class, name_given)) {
+            return *verdict;
+        }
+        let verdict = by_name(tag, class, name_given);
+        if self.named.len() < MAX_NAMES {
+            self.named.insert((tag, class, name_given), verdict);
+        }
+        verdict
     }
 }
 
 /// What a tag alone says, whatever its attributes.
-fn by_tag(tag: &str) -> Option<Verdict> {
-    if listed(TAGS, tag) {
+fn by_tag(tag: &LocalName) -> Option<Verdict> {
+    if named!(
+        tag,
+        "audio"
+            | "button"
+            | "canvas"
+            | "datalist"
+            | "dialog"
+            | "embed"
+            | "fieldset"
+            | "footer"
+            | "form"
+            | "frame"
+            | "frameset"
+            | "head"
+            | "iframe"
+            | "input"
+            | "link"
+            | "map"
+            | "menu"
+            | "meta"
+            | "nav"
+            | "noscript"
+            | "object"
+            | "option"
+            | "progress"
+            | "rp"
+            | "rt"
+            | "script"
+            | "select"
+            | "style"
+            | "svg"
+            | "template"
+            | "textarea"
+            | "title"
+            | "video"
+    ) {
         return Some(Verdict::Boilerplate);
     }
-    if tag == "aside" {
-        return Some(Verdict::Suspect);
-    }
-    matches!(tag, "html" | "body" | "main" | "article" | "pre" | "code").then_some(Verdict::Content)
+    named!(tag, "html" | "body" | "main" | "article" | "pre" | "code").then_some(Verdict::Content)
 }
 
 /// What the names in `class` and `id` say of an element that is shown.
@@ -327,6 +375,7 @@ fn by_name(tag: &str, class: &str, id: &str) -> Verdict {
         "a" | "sup" | "td" => Verdict::Content,
         "span" | "time" if has(LINE_WORDS) => Verdict::Line,
         "span" | "time" => Verdict::Content,
+        _ if has(&["footer"]) => Verdict::Foot,
         _ if has(ELSEWHERE_WORDS) => Verdict::Elsewhere,
         _ if has(WORDS) => Verdict::Suspect,
         _ if has(LINE_WORDS) => Verdict::Line,
@@ -340,7 +389,7 @@ mod tests {
 
     #[test]
     fn lists_are_sorted() {
-        for list in [TAGS, ROLES, WORDS, ELSEWHERE_WORDS, LINE_WORDS, COLUMN_WORDS, UNSEEN, INLINE_WORDS, BLOCKS] {
+        for list in [ROLES, NOTES, WORDS, ELSEWHERE_WORDS, LINE_WORDS, COLUMN_WORDS, UNSEEN, INLINE_WORDS, BLOCKS] {
             assert!(list.is_sorted(), "{list:?}");
         }
     }

@@ -5,8 +5,10 @@
 //! 3. Else the root is the lowest element that holds nearly all of the running text (text outside links).
 //! 4. Inside the root, blocks that are mostly links go, unless next to nothing else is there.
 
+use html5ever::local_name;
+
 use super::boilerplate::{Judge, Verdict};
-use super::dom::{DOCUMENT, Dom, NONE, NodeId};
+use super::dom::{DOCUMENT, Dom, NONE, NodeId, named};
 use super::elsewhere;
 
 /// A root that the page names must hold this share of the running text outside boilerplate.
@@ -82,6 +84,7 @@ pub fn find(dom: &Dom) -> Option<Content> {
             Verdict::Boilerplate => true,
             Verdict::Suspect => small && all[id].anchors == 0,
             Verdict::Elsewhere => small,
+            Verdict::Foot => all[id].anchors == 0,
             Verdict::Line => small && all[id].anchors == 0 && all[id].characters <= MAX_LINE,
         }
     };
@@ -132,7 +135,7 @@ fn measure(dom: &Dom, sizes: &[u32], dropped: &[bool]) -> Vec<Mass> {
                 mass[at as usize] = Mass { characters, linked: if links > 0 { characters } else { 0 }, anchors: 0 };
             }
             links += u32::from(is_link(dom, at));
-            mass[at as usize].anchors += u32::from(matches!(dom.tag(at), "h1" | "pre"));
+            mass[at as usize].anchors += u32::from(named!(dom.tag(at), "h1" | "pre"));
         }
         let first = dom.nodes[at as usize].first;
         if !skip && first != NONE {
@@ -165,7 +168,7 @@ fn measure(dom: &Dom, sizes: &[u32], dropped: &[bool]) -> Vec<Mass> {
 
 fn is_link(dom: &Dom, id: NodeId) -> bool {
     // A link within the page ("#name") is a reference, not navigation.
-    dom.tag(id) == "a" && dom.attribute(id, "href").is_some_and(|href| !href.starts_with('#'))
+    named!(dom.tag(id), "a") && dom.attribute(id, local_name!("href")).is_some_and(|href| !href.starts_with('#'))
 }
 
 /// The root that the page's own markup names.
@@ -176,13 +179,16 @@ fn named_root(dom: &Dom, dropped: &[bool], mass: &[Mass]) -> Option<NodeId> {
     while at != NONE {
         let skip = dropped[at as usize];
         if !skip && mass[at as usize].running() >= needed && mass[at as usize].characters > 0 {
-            match dom.tag(at) {
-                "main" => mains.push(at),
-                "article" => articles.push(at),
-                _ if dom.attribute(at, "itemprop").is_some_and(|v| v.eq_ignore_ascii_case("articleBody")) => {
+            match *dom.tag(at) {
+                local_name!("main") => mains.push(at),
+                local_name!("article") => articles.push(at),
+                _ if dom
+                    .attribute(at, local_name!("itemprop"))
+                    .is_some_and(|v| v.eq_ignore_ascii_case("articleBody")) =>
+                {
                     bodies.push(at)
                 }
-                _ if dom.attribute(at, "role") == Some("main") => mains.push(at),
+                _ if dom.attribute(at, local_name!("role")) == Some("main") => mains.push(at),
                 _ => {}
             }
         }
@@ -213,7 +219,7 @@ fn descend(dom: &Dom, dropped: &[bool], mass: &[Mass]) -> NodeId {
             // A page that is one paragraph, list or table keeps it whole.
             Some(child)
                 if !prose_beside(dom, dropped, mass, at, child)
-                    && !matches!(
+                    && !named!(
                         dom.tag(child),
                         "h1" | "h2" | "h3" | "p" | "pre" | "ul" | "ol" | "dl" | "table" | "blockquote" | "span"
                     ) =>
@@ -230,7 +236,7 @@ fn prose_beside(dom: &Dom, dropped: &[bool], mass: &[Mass], parent: NodeId, heav
     dom.children(parent).any(|child| {
         child != heavy
             && !dropped[child as usize]
-            && dom.tag(child) == "p"
+            && named!(dom.tag(child), "p")
             && mass[child as usize].running() >= MIN_PROSE
     })
 }
@@ -243,7 +249,7 @@ fn drop_link_boxes(dom: &Dom, root: NodeId, mass: &[Mass], dropped: &mut [bool])
     let mut at = root;
     while at != NONE {
         let own = mass[at as usize];
-        let box_like = matches!(dom.tag(at), "div" | "ul" | "ol" | "table" | "section" | "header");
+        let box_like = named!(dom.tag(at), "div" | "ul" | "ol" | "table" | "section" | "header");
         let goes = at != root && box_like && own.characters > 0 && mostly_links(own) && own.anchors == 0;
         if goes && !dropped[at as usize] {
             boxes.push(at);
@@ -283,7 +289,7 @@ fn drop_labelled(dom: &Dom, root: NodeId, mass: &[Mass], dropped: &mut [bool]) {
             let boxed = line != at
                 && around != root
                 && around != NONE
-                && matches!(dom.tag(around), "div" | "section" | "ul" | "li" | "figure")
+                && named!(dom.tag(around), "div" | "section" | "ul" | "li" | "figure")
                 && begins
                 && mass[around as usize].anchors == 0
                 && mass[around as usize].running() <= most;
@@ -299,7 +305,7 @@ fn drop_teasers(dom: &Dom, root: NodeId, sizes: &[u32], mass: &[Mass], dropped: 
     let mut at = root;
     while at != NONE {
         let skip = dropped[at as usize];
-        if !skip && matches!(dom.tag(at), "div" | "ul" | "ol" | "section" | "article" | "main" | "body") {
+        if !skip && named!(dom.tag(at), "div" | "ul" | "ol" | "section" | "article" | "main" | "body") {
             let found = elsewhere::teasers(dom, at, |id| mass[id as usize].characters - mass[id as usize].linked);
             rows.extend(found.into_iter().filter(|id| !dropped[*id as usize] && mass[*id as usize].anchors == 0));
         }

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 
 use html5ever::interface::{ElemName, ElementFlags, NodeOrText, QuirksMode, TreeSink};
 use html5ever::tendril::StrTendril;
-use html5ever::{Attribute, LocalName, Namespace, QualName};
+use html5ever::{Attribute, LocalName, Namespace, QualName, local_name};
 
 /// The index of a node in [`Dom::nodes`].
 pub type NodeId = u32;
@@ -22,11 +22,26 @@ pub const DOCUMENT: NodeId = 0;
 /// Levels of nesting that are kept; deeper elements become siblings (Blink and WebKit stop at the same depth).
 pub const MAX_DEPTH: u16 = 512;
 
+/// The name of an element; its prefix says nothing.
+#[derive(Clone, Debug)]
+pub struct Name {
+    /// HTML, SVG or MathML.
+    pub ns: Namespace,
+    /// The name without a prefix, in lower case.
+    pub local: LocalName,
+}
+
+/// Whether the name of an element is one of some.
+macro_rules! named {
+    ($name:expr, $($one:tt)|+) => { matches!(*$name, $(html5ever::local_name!($one))|+) };
+}
+pub(super) use named;
+
 /// What a node is.
 #[derive(Debug)]
 pub enum Kind {
     /// An element with its attributes.
-    Element(QualName, Vec<Attribute>),
+    Element(Name, Vec<Attribute>),
     /// Character data.
     Text(StrTendril),
     /// The document, a template's contents, a comment or a processing instruction.
@@ -77,10 +92,11 @@ impl Dom {
     }
 
     /// The local name of the element `id`; empty when it is no element.
-    pub fn tag(&self, id: NodeId) -> &str {
+    pub fn tag(&self, id: NodeId) -> &LocalName {
+        static NO_ELEMENT: LocalName = local_name!("");
         match &self.node(id).kind {
             Kind::Element(name, _) => &name.local,
-            _ => "",
+            _ => &NO_ELEMENT,
         }
     }
 
@@ -93,9 +109,9 @@ impl Dom {
     }
 
     /// The attribute `name` of the element `id`.
-    pub fn attribute(&self, id: NodeId, name: &str) -> Option<&str> {
+    pub fn attribute(&self, id: NodeId, name: LocalName) -> Option<&str> {
         match &self.node(id).kind {
-            Kind::Element(_, attributes) => attributes.iter().find(|a| &*a.name.local == name).map(|a| &*a.value),
+            Kind::Element(_, attributes) => attributes.iter().find(|a| a.name.local == name).map(|a| &*a.value),
             _ => None,
         }
     }
@@ -235,17 +251,13 @@ impl Builder {
     }
 }
 
-/// The name of an element, as the tree builder asks for it.
-#[derive(Debug)]
-pub struct Name(QualName);
-
 impl ElemName for Name {
     fn ns(&self) -> &Namespace {
-        &self.0.ns
+        &self.ns
     }
 
     fn local_name(&self) -> &LocalName {
-        &self.0.local
+        &self.local
     }
 }
 
@@ -266,15 +278,15 @@ impl TreeSink for Builder {
 
     fn elem_name<'a>(&'a self, target: &'a NodeId) -> Name {
         match &self.dom.borrow().node(*target).kind {
-            Kind::Element(name, _) => Name(name.clone()),
-            _ => Name(QualName::new(None, Namespace::default(), LocalName::default())),
+            Kind::Element(name, _) => name.clone(),
+            _ => Name { ns: Namespace::default(), local: LocalName::default() },
         }
     }
 
     fn create_element(&self, name: QualName, attributes: Vec<Attribute>, _flags: ElementFlags) -> NodeId {
         let count = attributes.len() as u64;
         self.attribute_work.set(self.attribute_work.get() + count * count);
-        self.dom.borrow_mut().add(Kind::Element(name, attributes))
+        self.dom.borrow_mut().add(Kind::Element(Name { ns: name.ns, local: name.local }, attributes))
     }
 
     fn create_comment(&self, _text: StrTendril) -> NodeId {

@@ -5,7 +5,9 @@
 //!
 //! The phrases are ours: what news sites and blogs in eight languages write above their lists of other texts.
 
-use super::dom::{Dom, NONE, NodeId};
+use html5ever::local_name;
+
+use super::dom::{Dom, NONE, NodeId, named};
 
 /// Longer lines (bytes) are no label.
 const MAX_LABEL: usize = 48;
@@ -100,7 +102,7 @@ pub fn is_label(text: &str) -> bool {
 pub fn teasers(dom: &Dom, parent: NodeId, running: impl Fn(NodeId) -> u32) -> Vec<NodeId> {
     let mut run: Vec<NodeId> = Vec::new();
     for child in dom.children(parent) {
-        let item = matches!(dom.tag(child), "article" | "div" | "li" | "section") && running(child) <= MAX_TEASER;
+        let item = named!(dom.tag(child), "article" | "div" | "li" | "section") && running(child) <= MAX_TEASER;
         if !item || !has_linked_heading(dom, child) {
             continue;
         }
@@ -118,10 +120,12 @@ pub fn teasers(dom: &Dom, parent: NodeId, running: impl Fn(NodeId) -> u32) -> Ve
 
 /// Whether a heading below `id` is a link to another page, or inside one.
 fn has_linked_heading(dom: &Dom, id: NodeId) -> bool {
-    let is_heading = |at: NodeId| matches!(dom.tag(at), "h2" | "h3" | "h4" | "h5" | "h6");
+    let is_heading = |at: NodeId| named!(dom.tag(at), "h2" | "h3" | "h4" | "h5" | "h6");
     let leads_away = |at: NodeId| {
-        dom.tag(at) == "a"
-            && dom.attribute(at, "href").is_some_and(|href| !href.starts_with('#') && !href.starts_with("javascript:"))
+        named!(dom.tag(at), "a")
+            && dom
+                .attribute(at, local_name!("href"))
+                .is_some_and(|href| !href.starts_with('#') && !href.starts_with("javascript:"))
     };
     let within = |outer: NodeId, wanted: &dyn Fn(NodeId) -> bool| {
         let mut at = dom.following(outer, outer, false);

@@ -2,9 +2,10 @@
 //!
 //! Taken from `<meta>`, `<link>`, JSON-LD and the markup, in that order of trust for each field; never guessed from prose.
 
+use html5ever::local_name;
 use serde_json::Value;
 
-use super::dom::{DOCUMENT, Dom, NONE, NodeId};
+use super::dom::{DOCUMENT, Dom, NONE, NodeId, named};
 
 /// JSON-LD blocks longer than this are not read.
 const MAX_JSON_BYTES: usize = 1 << 20;
@@ -99,19 +100,32 @@ fn collect(dom: &Dom) -> Found {
     let mut found = Found::default();
     let mut at = DOCUMENT;
     while at != NONE {
-        match dom.tag(at) {
-            "html" => found.language = non_empty(dom.attribute(at, "lang").or_else(|| dom.attribute(at, "xml:lang"))),
-            "title" if found.title_tag.is_none() => found.title_tag = non_empty(Some(&dom.text_content(at))),
-            "h1" if found.heading.is_none() => found.heading = non_empty(Some(heading_text(dom, at).trim())),
-            "meta" => {
-                let key = ["property", "name", "itemprop", "http-equiv"].iter().find_map(|key| dom.attribute(at, key));
-                if let (Some(key), Some(value)) = (key, non_empty(dom.attribute(at, "content"))) {
+        match *dom.tag(at) {
+            local_name!("html") => {
+                found.language = non_empty(
+                    dom.attribute(at, local_name!("lang")).or_else(|| dom.attribute(at, local_name!("xml:lang"))),
+                )
+            }
+            local_name!("title") if found.title_tag.is_none() => {
+                found.title_tag = non_empty(Some(&dom.text_content(at)))
+            }
+            local_name!("h1") if found.heading.is_none() => {
+                found.heading = non_empty(Some(heading_text(dom, at).trim()))
+            }
+            local_name!("meta") => {
+                let key =
+                    [local_name!("property"), local_name!("name"), local_name!("itemprop"), local_name!("http-equiv")]
+                        .into_iter()
+                        .find_map(|key| dom.attribute(at, key));
+                if let (Some(key), Some(value)) = (key, non_empty(dom.attribute(at, local_name!("content")))) {
                     found.meta.push((key.to_ascii_lowercase(), value));
                 }
             }
-            "link" | "a" => link(dom, at, &mut found),
-            "time" if found.time.is_none() => found.time = non_empty(dom.attribute(at, "datetime")),
-            "script" if dom.attribute(at, "type") == Some("application/ld+json") => {
+            local_name!("link") | local_name!("a") => link(dom, at, &mut found),
+            local_name!("time") if found.time.is_none() => {
+                found.time = non_empty(dom.attribute(at, local_name!("datetime")))
+            }
+            local_name!("script") if dom.attribute(at, local_name!("type")) == Some("application/ld+json") => {
                 let first = dom.nodes[at as usize].first;
                 let text = if first == NONE { None } else { dom.text(first) };
                 if let Some(value) =
@@ -128,13 +142,13 @@ fn collect(dom: &Dom) -> Found {
 }
 
 fn link(dom: &Dom, at: NodeId, found: &mut Found) {
-    let Some(href) = non_empty(dom.attribute(at, "href")) else { return };
-    let rel = dom.attribute(at, "rel").unwrap_or_default();
+    let Some(href) = non_empty(dom.attribute(at, local_name!("href"))) else { return };
+    let rel = dom.attribute(at, local_name!("rel")).unwrap_or_default();
     for word in rel.split_ascii_whitespace() {
         match word.to_ascii_lowercase().as_str() {
             "canonical" if found.canonical.is_none() => found.canonical = Some(href.clone()),
             "license" | "licence" if found.licence_link.is_none() => found.licence_link = Some(href.clone()),
-            "author" if found.author_link.is_none() && dom.tag(at) == "a" => {
+            "author" if found.author_link.is_none() && named!(dom.tag(at), "a") => {
                 found.author_link = non_empty(Some(&dom.text_content(at)));
             }
             _ => {}

@@ -2,10 +2,12 @@
 
 mod blocks;
 mod boilerplate;
+mod charset;
 mod content;
 mod dom;
 mod elsewhere;
 mod metadata;
+mod ordinary;
 mod parse;
 mod render;
 
@@ -35,7 +37,7 @@ pub struct Page {
 /// [`Error::TooLarge`] above `max_bytes`; [`Error::TooManyNodes`] and [`Error::TooManyAttributes`] for pages made to exhaust a parser.
 pub fn extract(html: &[u8], url: Option<&str>, max_bytes: usize) -> Result<Option<Page>, Error> {
     check_size(html.len(), max_bytes)?;
-    extract_decoded(Cow::Owned(parse::decode(html)), url)
+    extract_decoded(Cow::Owned(charset::decode(html)), url)
 }
 
 /// As [`extract`], for a page that is text already.

@@ -4,9 +4,11 @@
 //! Code is verbatim. Links, images and markup leave only their text. Markdown is not escaped: the output is for reading
 //! and for language models, not for a Markdown engine's round trip (ours, because `snake\_case` is noise).
 
+use html5ever::local_name;
+
 use super::blocks::{Block, Kind, Rendered, write};
 use super::content::Content;
-use super::dom::{Dom, NONE, NodeId};
+use super::dom::{Dom, NONE, NodeId, named};
 
 /// Frames of recursion that a page can cause: more than the tree's own limit, so that nothing is lost.
 const MAX_FRAMES: u32 = 600;
@@ -90,36 +92,61 @@ impl Walk<'_> {
         if let Some(text) = dom.text(id) {
             return self.inline_text(text);
         }
-        match dom.tag(id) {
-            "br" => {
+        match *dom.tag(id) {
+            local_name!("br") => {
                 self.plain.push('\n');
                 self.markdown.push('\n');
                 self.space = false;
             }
-            "hr" => self.flush(Kind::Paragraph),
-            "strong" | "b" => self.marked(id, "**", frames),
-            "em" | "i" => self.marked(id, "*", frames),
-            "code" | "kbd" | "samp" | "tt" => self.marked(id, "`", frames),
-            "h1" => self.heading(id, 1, frames),
-            "h2" => self.heading(id, 2, frames),
-            "h3" => self.heading(id, 3, frames),
-            "h4" => self.heading(id, 4, frames),
-            "h5" => self.heading(id, 5, frames),
-            "h6" => self.heading(id, 6, frames),
-            "pre" => self.code(id),
-            "ul" | "ol" => self.list(id, frames),
-            "li" => self.item(id, frames),
-            "blockquote" => {
+            local_name!("hr") => self.flush(Kind::Paragraph),
+            local_name!("strong") | local_name!("b") => self.marked(id, "**", frames),
+            local_name!("em") | local_name!("i") => self.marked(id, "*", frames),
+            local_name!("code") | local_name!("kbd") | local_name!("samp") | local_name!("tt") => {
+                self.marked(id, "`", frames)
+            }
+            local_name!("h1") => self.heading(id, 1, frames),
+            local_name!("h2") => self.heading(id, 2, frames),
+            local_name!("h3") => self.heading(id, 3, frames),
+            local_name!("h4") => self.heading(id, 4, frames),
+            local_name!("h5") => self.heading(id, 5, frames),
+            local_name!("h6") => self.heading(id, 6, frames),
+            local_name!("pre") => self.code(id),
+            local_name!("ul") | local_name!("ol") => self.list(id, frames),
+            local_name!("li") => self.item(id, frames),
+            local_name!("blockquote") => {
                 self.flush(Kind::Paragraph);
                 self.quotes += 1;
                 self.children(id, frames);
                 self.flush(Kind::Paragraph);
                 self.quotes -= 1;
             }
-            "table" if self.is_data_table(id) => self.table(id, frames),
-            "address" | "article" | "body" | "caption" | "center" | "dd" | "details" | "div" | "dl" | "dt"
-            | "figcaption" | "figure" | "header" | "hgroup" | "html" | "main" | "p" | "section" | "summary"
-            | "table" | "tbody" | "td" | "tfoot" | "th" | "thead" | "tr" => {
+            local_name!("table") if self.is_data_table(id) => self.table(id, frames),
+            local_name!("address")
+            | local_name!("article")
+            | local_name!("body")
+            | local_name!("caption")
+            | local_name!("center")
+            | local_name!("dd")
+            | local_name!("details")
+            | local_name!("div")
+            | local_name!("dl")
+            | local_name!("dt")
+            | local_name!("figcaption")
+            | local_name!("figure")
+            | local_name!("header")
+            | local_name!("hgroup")
+            | local_name!("html")
+            | local_name!("main")
+            | local_name!("p")
+            | local_name!("section")
+            | local_name!("summary")
+            | local_name!("table")
+            | local_name!("tbody")
+            | local_name!("td")
+            | local_name!("tfoot")
+            | local_name!("th")
+            | local_name!("thead")
+            | local_name!("tr") => {
                 self.flush(Kind::Paragraph);
                 self.children(id, frames);
                 self.flush(Kind::Paragraph);
@@ -167,7 +194,7 @@ impl Walk<'_> {
             if !skip {
                 match self.dom.text(at) {
                     Some(part) => text.push_str(part),
-                    None if self.dom.tag(at) == "br" => text.push('\n'),
+                    None if named!(self.dom.tag(at), "br") => text.push('\n'),
                     // Variants of one example, of which a browser shows one at a time.
                     None if self.follows_code(at) && !text.ends_with('\n') => text.push('\n'),
                     None => {}
@@ -186,7 +213,7 @@ impl Walk<'_> {
 
     fn follows_code(&self, id: NodeId) -> bool {
         let previous = self.dom.nodes[id as usize].previous;
-        previous != NONE && self.dom.tag(id) == "code" && self.dom.tag(previous) == "code"
+        previous != NONE && named!(self.dom.tag(id), "code") && named!(self.dom.tag(previous), "code")
     }
 
     /// The language that a class names on the block, on its `<code>`, or up to three elements around.
@@ -201,7 +228,7 @@ impl Walk<'_> {
             })
         });
         for node in inner.into_iter().chain(outer.take(4)) {
-            for class in self.dom.attribute(node, "class").unwrap_or_default().split_whitespace() {
+            for class in self.dom.attribute(node, local_name!("class")).unwrap_or_default().split_whitespace() {
                 let named = ["language-", "lang-", "highlight-source-", "highlight-"]
                     .iter()
                     .find_map(|p| class.strip_prefix(p));
@@ -219,8 +246,8 @@ impl Walk<'_> {
 
     fn list(&mut self, id: NodeId, frames: u32) {
         self.flush(Kind::Paragraph);
-        let first = self.dom.attribute(id, "start").and_then(|s| s.trim().parse().ok()).unwrap_or(1);
-        self.lists.push((self.dom.tag(id) == "ol").then_some(first));
+        let first = self.dom.attribute(id, local_name!("start")).and_then(|s| s.trim().parse().ok()).unwrap_or(1);
+        self.lists.push((named!(self.dom.tag(id), "ol")).then_some(first));
         let outer = self.marker.take();
         self.children(id, frames);
         self.flush(Kind::Paragraph);
@@ -255,9 +282,15 @@ impl Walk<'_> {
         let mut cells = 0;
         let mut at = self.dom.following(id, id, false);
         while at != NONE {
-            match self.dom.tag(at) {
-                "table" | "pre" | "ul" | "ol" | "h1" | "h2" | "h3" => return false,
-                "td" | "th" => cells += 1,
+            match *self.dom.tag(at) {
+                local_name!("table")
+                | local_name!("pre")
+                | local_name!("ul")
+                | local_name!("ol")
+                | local_name!("h1")
+                | local_name!("h2")
+                | local_name!("h3") => return false,
+                local_name!("td") | local_name!("th") => cells += 1,
                 _ => {}
             }
             at = self.dom.following(at, id, false);
@@ -272,15 +305,15 @@ impl Walk<'_> {
         while at != NONE {
             let tag = self.dom.tag(at);
             let mut skip = self.dropped[at as usize];
-            match tag {
+            match *tag {
                 _ if skip => {}
-                "caption" => {
+                local_name!("caption") => {
                     self.children(at, frames);
                     self.flush(Kind::Paragraph);
                     skip = true;
                 }
-                "tr" => rows.push(Vec::new()),
-                "td" | "th" => {
+                local_name!("tr") => rows.push(Vec::new()),
+                local_name!("td") | local_name!("th") => {
                     let cell = self.cell(at, frames);
                     if let Some(row) = rows.last_mut() {
                         row.push(cell);
