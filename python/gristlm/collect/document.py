@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -80,6 +80,8 @@ class Task:
     """About how much memory it holds until it is done."""
 
 
+Part = tuple[int, ...]
+"""Where a part of a unit lies, in terms of its source."""
 Item = Document | Drop
 Entry = Document | Drop | Task
 
@@ -96,6 +98,11 @@ class Unit:
     """The size of its input, 0 where it is not known; what the remaining time is told from."""
     position: Callable[[], int] | None = None
     """How many of those bytes have been read by now; None where that cannot be told."""
+    divide: Callable[[int], Sequence[Part]] | None = None
+    """Returns parts of about so many bytes of input each, in order, which give together what `read` gives; none where
+    it must be read as a whole. None: so it must be in any case."""
+    read_part: Callable[[Part], Iterator[Entry]] | None = None
+    """Reads such a part, and as little as its format allows of what lies before."""
 
 
 class Source(Protocol):
