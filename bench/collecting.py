@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 import gristlm
 from gristlm.collect import CollectConfig, run
+from gristlm.collect.document import Rows
 from gristlm.collect.files import warc
 from gristlm.collect.reader import Place, Reader
 from gristlm.collect.sources import from_config
@@ -148,7 +149,7 @@ def read(path: Path) -> int:
     config = CollectConfig(sources=[str(path)])
     sources = from_config(config, path.parent / "none")
     reader = Reader(sources, Place(), limit=None, num_threads=1, max_bytes=config.batch_bytes)
-    return sum(1 for _ in reader.items())
+    return sum(len(item.ids) if isinstance(item, Rows) else 1 for item in reader.items())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("pyarrow")
 import pyarrow as pa
 import pyarrow.parquet as pq
-from file_source import LIMITS
+from file_source import LIMITS, expand
 
 from gristlm.collect.document import Document, Drop, Unit
 from gristlm.collect.files import FileSource, parquet
@@ -36,12 +36,12 @@ def divided(path: Path, size: int) -> tuple[int, list[object]]:
     assert whole.divide is not None
     assert whole.read_part is not None
     parts = whole.divide(size)
-    return len(parts), [item for part in parts for item in whole.read_part(part)]
+    return len(parts), [item for part in parts for item in expand(whole.read_part(part))]
 
 
 def check(path: Path, most: int) -> list[object]:
     """Checks several divisions against the whole, and returns that."""
-    whole = list(unit(path).read())
+    whole = list(expand(unit(path).read()))
     counts = []
     for size in (1, 100, 777, 3000, 20_000):
         count, given = divided(path, size)
@@ -79,7 +79,7 @@ def test_a_damaged_group_costs_its_rest(tmp_path: Path) -> None:
         table, path, row_group_size=200, compression="zstd", use_dictionary=False, data_page_size=2000,
         write_batch_size=8, write_page_checksum=True,
     )  # fmt: skip
-    sound = list(unit(path).read())
+    sound = list(expand(unit(path).read()))
     content, column = bytearray(path.read_bytes()), pq.ParquetFile(path).metadata.row_group(1).column(0)
     at = column.data_page_offset + column.total_compressed_size // 2
     content[at : at + 64] = bytes(64)
@@ -125,7 +125,7 @@ def test_a_group_that_is_a_bomb_costs_itself(tmp_path: Path, monkeypatch: pytest
 def test_what_gives_no_rows_is_not_divided(tmp_path: Path, name: str, table: dict[str, object]) -> None:
     pq.write_table(pa.table(table), tmp_path / "a.parquet")
     assert divided(tmp_path / "a.parquet", 1) == (0, []), name
-    assert len(list(unit(tmp_path / "a.parquet").read())) == 1
+    assert len(list(expand(unit(tmp_path / "a.parquet").read()))) == 1
 
 
 def test_json_lines_in_parts(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_file_that_is_being_read_tells_how_far(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": texts(500)}), tmp_path / "a.parquet", row_group_size=250)
     reading = dataclasses.replace(unit(tmp_path / "a.parquet"))
     assert reading.position is not None
-    places = [reading.position() for _ in reading.read()]
+    places = [reading.position() for _ in expand(reading.read())]
     assert places == sorted(places)
     assert len(set(places)) > 20
     assert reading.bytes // 2 < places[-1] <= reading.bytes

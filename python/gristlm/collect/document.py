@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pyarrow import Array
 
 UNKNOWN_LICENCE = "unknown"
 NO_LANGUAGE = "zxx"  # BCP 47: "no linguistic content"; what source code carries
@@ -80,10 +84,37 @@ class Task:
     """About how much memory it holds until it is done."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rows:
+    """N documents of one file in columns, for the price of a few; what each column holds, `Document` says."""
+
+    source: str
+    fetched_at: datetime.datetime
+    ids: list[str]
+    texts: Array
+    """string[N], none of them null or blank."""
+    uris: list[str]
+    titles: list[str]
+    licences: list[str]
+    languages: list[str]
+    metadata: list[str]
+    """JSON of each."""
+
+    def documents(self) -> Iterator[Document]:
+        """Yields them one by one."""
+        for identity, text, uri, title, licence, language, metadata in zip(
+            self.ids, self.texts, self.uris, self.titles, self.licences, self.languages, self.metadata, strict=True
+        ):
+            yield Document(
+                identity, text.as_py(), self.source, uri, title, licence, language, self.fetched_at,
+                json.loads(metadata),
+            )  # fmt: skip
+
+
 Part = tuple[int, ...]
 """Where a part of a unit lies, in terms of its source."""
 Item = Document | Drop
-Entry = Document | Drop | Task
+Entry = Document | Drop | Rows | Task
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ColumnChunkMetaData, FileMetaData, ParquetFile, RowGroupMetaData
 
 _MOST_ROWS, _FEWEST_ROWS = 4096, 16  # powers of two, as are the rows of a batch: parts end where batches do
-_USUAL_BYTES = 16 << 20
+_USUAL_BYTES = 4 << 20
 """About what a batch holds at most, where rows are as long as the mean of their row group."""
 _BATCH_BYTES = 1 << 30
 """A batch stays below this where a chunk's dictionary takes no more than a sixteenth of it."""
@@ -57,7 +57,7 @@ def batches(
     rows = 1 << (rows.bit_length() - 1)
     for batch in parquet.iter_batches(batch_size=rows, row_groups=[group], columns=columns):
         schema = pa.schema([field.with_type(_spelled_out(field.type)) for field in batch.schema])
-        batch = batch.cast(schema)
+        batch = batch if schema == batch.schema else batch.cast(schema)
         given += batch.nbytes
         if given > most:
             raise Refusal("decompression bomb", f"row group {group}: {given:,} bytes or more from {packed:,}")

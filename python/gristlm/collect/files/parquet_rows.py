@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from gristlm.collect.document import Document, Drop, Part
+from gristlm.collect.document import Document, Drop, Part, Rows
+from gristlm.collect.files import columns
 from gristlm.collect.files.parquet import batches, packed_bytes, parts
 from gristlm.collect.files.reading import File, Limits, seekable
 from gristlm.collect.files.refusal import Refusal
@@ -20,14 +21,14 @@ _BUFFER = 1 << 20
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
-def read(file: File) -> Iterator[Document | Drop]:
+def read(file: File) -> Iterator[Document | Drop | Rows]:
     """Yields a document per row. Damage costs the rest of its row group."""
     import pyarrow as pa
 
     with seekable(file) as opened:
         plain = file.path is not None and file.name.lower().endswith(".parquet")
         parquet = _open(file.path if plain and file.path is not None else opened)
-        columns = _columns(parquet, file.limits, file.where)
+        wanted = _columns(parquet, file.limits, file.where)
         if not parquet.metadata.num_rows:
             raise Refusal("empty", fault=False)
         first, end = file.part or (0, parquet.metadata.num_rows)
@@ -39,15 +40,12 @@ def read(file: File) -> Iterator[Document | Drop]:
             if after <= first or at >= end:
                 continue
             try:
-                for batch in batches(parquet, opened, group, columns):
+                for batch in batches(parquet, opened, group, wanted):
                     if at >= end:
                         break
                     if at >= first:
-                        for number, row in enumerate(_rows(batch), start=at + 1):
-                            if isinstance(row, UnicodeDecodeError):
-                                yield file.drop(f"row={number}", BAD_ROW, f"{file.where}:{number}: {row}")
-                            else:
-                                yield from_row(file, number, row)
+                        found = None if file.limits.chats else columns.documents(file, at + 1, batch)
+                        yield from _one_by_one(file, at, batch) if found is None else (found,)
                     at += len(batch)
                     if plain:  # tells how far it has come: pyarrow reads through a handle of its own
                         done = (packed - before) * (row_group.num_rows - (after - at)) // row_group.num_rows
@@ -97,13 +95,12 @@ def _is_string(kind: object) -> bool:
     return str(kind) in ("string", "large_string", "string_view") or str(kind).startswith("dictionary<values=string")
 
 
-def _rows(batch: RecordBatch) -> Iterator[Mapping[str, object] | UnicodeDecodeError]:
-    """Yields the rows; in the place of one that is not UTF-8, the error."""
-    try:
-        yield from batch.to_pylist()
-    except UnicodeDecodeError:
-        for number in range(len(batch)):
-            try:
-                yield batch.slice(number, 1).to_pylist()[0]
-            except UnicodeDecodeError as error:
-                yield error
+def _one_by_one(file: File, before: int, batch: RecordBatch) -> Iterator[Document | Drop]:
+    """Yields the documents of rows that have no common form, and drops in the place of what has none."""
+    for number in range(before + 1, before + 1 + len(batch)):
+        try:
+            [row] = batch.slice(number - before - 1, 1).to_pylist()
+        except UnicodeDecodeError as error:
+            yield file.drop(f"row={number}", BAD_ROW, f"{file.where}:{number}: {error}")
+        else:
+            yield from_row(file, number, row)

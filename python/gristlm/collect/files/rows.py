@@ -13,7 +13,7 @@ from gristlm.collect.files.reading import File, Limits, licence_of, open_binary
 from gristlm.collect.files.refusal import Refusal
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
-_MAX_TITLE = 100
+MAX_TITLE = 100
 _BUFFER = 1 << 20
 BAD_ROW = "bad row"
 
@@ -74,6 +74,11 @@ def _from_json(file: File, number: int, line: bytes) -> Document | Drop:
     return from_row(file, number, row, len(line))
 
 
+def language_of(told: str) -> str:
+    """Returns the language that a row names, "" where that is no tag of one."""
+    return told if _LANGUAGE.fullmatch(told) else ""
+
+
 def from_row(file: File, number: int, row: Mapping[str, object], size: int = 0) -> Document | Drop:
     """Returns the document of a row, by the names of its columns; `size` is counted where it has none."""
     if file.limits.chats:
@@ -98,11 +103,15 @@ def from_row(file: File, number: int, row: Mapping[str, object], size: int = 0) 
             if key != column and isinstance(value := row.get(key), str):
                 told[name] = value
                 break
-    language = told["language"] if _LANGUAGE.fullmatch(told["language"]) else ""
     end = stripped.find("\n")
-    first_line = stripped[: _MAX_TITLE + 1 if end < 0 else end]
-    title = told["title"] or (first_line if len(first_line) <= _MAX_TITLE else "")
+    first_line = stripped[: MAX_TITLE + 1 if end < 0 else end]
+    title = told["title"] or (first_line if len(first_line) <= MAX_TITLE else "")
     about = {name: told[key] for name, key in (("id", "id"), ("url", "uri")) if told[key]}
     return file.document(
-        text, title=title, part=part, licence=licence_of(text, told["licence"]), language=language, metadata=about
+        text,
+        title=title,
+        part=part,
+        licence=licence_of(text, told["licence"]),
+        language=language_of(told["language"]),
+        metadata=about,
     )
