@@ -1,4 +1,4 @@
-"""What a source yields: documents, and drops with a reason; and the protocol of a source.
+"""What a source yields: documents, one by one or as rows, and drops with a reason; and the protocol of a source.
 
 A source lists *units* (a file, a module, an archive) in a stated order, and each unit can be read on its own. That is
 what lets a run resume after the last unit, take every n-th unit of a shard, or read units on other machines.
