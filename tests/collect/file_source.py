@@ -1,6 +1,6 @@
 """Reads a path as the file source does."""
 
-from gristlm.collect.document import Document, Drop, Task
+from gristlm.collect.document import Document, Drop, Rows, Task
 from gristlm.collect.files import FileSource
 from gristlm.collect.files.reading import Limits
 
@@ -11,6 +11,8 @@ def expand(entries):
     for entry in entries:
         if isinstance(entry, Task):
             yield from entry.read()
+        elif isinstance(entry, Rows):
+            yield from entry.documents()
         else:
             yield entry
 

@@ -14,6 +14,8 @@ import pytest
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("ray")
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from gristlm.collect import CollectConfig, run
 from gristlm.errors import ConfigError
@@ -23,7 +25,7 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from gristlm.collect import CollectConfig, run, signing, spread
-spread.SPAN_UNITS = 20
+spread.SPAN_UNITS, spread.SPAN_BYTES = 20, 1_000_000
 output, killing_all = sys.argv[2:]
 
 
@@ -76,7 +78,7 @@ def ray(source: Path, output: Path, killing_all: str, mark: str) -> subprocess.P
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Texts with copies and near copies, and the result of one process in `one`."""
+    """Texts with copies and near copies, two of them large files of rows, and the result of one process in `one`."""
     folder = tmp_path_factory.mktemp("ray")
     source = folder / "in"
     source.mkdir()
@@ -87,6 +89,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = (source / f"{number:03d}.txt").read_text()
         (source / f"near-{number}.txt").write_text(text.replace("Mill", "Windmill", 20))
         (source / f"same-{number}.txt").write_text(text)
+    rows = [f"Row {number} tells of mill {number * 31} and its {number % 97} farms. " * 4 for number in range(12_000)]
+    pq.write_table(pa.table({"text": rows}), source / "large.parquet", compression="none", use_dictionary=False)
+    (source / "large.jsonl").write_text("".join(json.dumps({"text": f"A line. {row}"}) + "\n" for row in rows))
     (source / "bad.jsonl").write_text('{"text": "A row about wells."}\nno JSON\n')
     run(CollectConfig(sources=[str(source)], num_threads=2, heldout_fraction=0.1), {}, folder / "one")
     report = json.loads((folder / "one/report.json").read_bytes())
@@ -114,6 +119,8 @@ def test_a_run_that_was_killed_goes_on_from_what_was_signed(source: Path, tmp_pa
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     [signed] = tmp_path.glob("ray/fingerprints/bands-*.bin")
+    plan = json.loads((tmp_path / "ray/spread/plan.json").read_text())
+    assert sum(bool(part) for *_, part in plan) >= 5  # of both large files, each of which is one unit
     before = signed.stat().st_ino
     again = os.open(signed, os.O_RDONLY)  # its inode is not given to another file while it is open
     process = ray(source, tmp_path / "ray", "", mark)

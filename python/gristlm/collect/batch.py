@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gristlm.cleaning import clean, identify_language
 from gristlm.collect import contamination, judge, loud, optout
 from gristlm.collect.config import CollectConfig, Rule
-from gristlm.collect.document import NO_LANGUAGE, Document, Drop, Item
+from gristlm.collect.document import NO_LANGUAGE, Document, Drop, Item, Rows
 from gristlm.collect.dropped import Ledger
 from gristlm.collect.licences import allows
 from gristlm.collect.report import Tally, drop_of
@@ -37,14 +39,15 @@ SCHEMA = pa.schema(_FIELDS)
 
 
 class Batch:
-    """Documents that are cleaned together."""
+    """Documents that are cleaned together, in columns of `SCHEMA`; of each dropped one the place stays, unused."""
 
     def __init__(self, config: CollectConfig) -> None:
         self._config = config
         self.tally = Tally(config.examples_per_reason)
         self.ledger = self.tally.ledger = Ledger(config.keep_dropped)
         self._opt_out = optout.read([Path(file) for file in config.opt_out])
-        self._documents: list[Document] = []
+        self._columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+        self._texts: list[str] = self._columns["text"]
         self._positions: list[int] = []  # of each document, among the items
         self._bytes = self._items = 0
         self._full_bytes = config.batch_bytes
@@ -54,12 +57,19 @@ class Batch:
         """Whether it is time to clean and to write."""
         return self._bytes >= self._full_bytes or self._items >= MAX_BATCH_ITEMS
 
-    def add(self, item: Item) -> int:
+    def add(self, item: Item | Rows) -> int:
         """Takes an item; returns the bytes of text that it has.
 
         Raises:
             InputError: `strict`, and the item is a fault.
         """
+        if isinstance(item, Rows):
+            sizes = pc.binary_length(item.texts)
+            return (
+                self._take_all(item, pc.sum(sizes).as_py())
+                if self._wants_all(item, sizes)
+                else sum(map(self.add, item.documents()))
+            )
         self._items += 1
         self.ledger.position = self._items
         if isinstance(item, Document):
@@ -72,6 +82,34 @@ class Batch:
             detail = f": {drop.detail}" if drop.detail else ""
             raise InputError(f"{drop.uri}: {drop.reason}{detail} (strict; without it, this is counted and left out)")
         self.tally.drop(drop)
+
+    def _wants_all(self, rows: Rows, sizes: pa.Array) -> bool:
+        """Returns whether nothing would keep `_take` from taking each of the rows."""
+        if self._opt_out or pc.max(sizes).as_py() > self._config.max_document_bytes:
+            return False
+        wanted = self._config.licences
+        return not wanted or all(allows(licence, wanted) for licence in set(rows.licences))
+
+    def _take_all(self, rows: Rows, size: int) -> int:
+        count = len(rows.ids)
+        values = {
+            "id": rows.ids,
+            "text": rows.texts.to_pylist(),
+            "source": [rows.source] * count,
+            "uri": rows.uris,
+            "title": rows.titles,
+            "licence": rows.licences,
+            "language": rows.languages,
+            "fetched_at": [rows.fetched_at] * count,
+            "metadata": rows.metadata,
+        }
+        for name, column in self._columns.items():
+            column += values[name]
+        self._positions += range(self._items + 1, self._items + 1 + count)
+        self._items += count
+        self._bytes += size
+        self.tally.count(rows.source, "found", "", size, count)
+        return size
 
     def _take(self, document: Document) -> int:
         """Takes a document into the batch, unless it is not wanted; returns its bytes."""
@@ -91,98 +129,118 @@ class Batch:
         elif self._config.licences and not allows(document.licence, self._config.licences):
             self.tally.drop_found(drop_of(document, "licence", document.licence), text)
         else:
-            self._documents.append(document if text is document.text else dataclasses.replace(document, text=text))
+            row = (
+                document.id, text, document.source, document.uri, document.title, document.licence,
+                document.language, document.fetched_at, json.dumps(document.metadata) if document.metadata else "{}",
+            )  # fmt: skip
+            for column, value in zip(self._columns.values(), row, strict=True):
+                column.append(value)
             self._positions.append(self._items)
             self._bytes += size
         return size
 
     def cleaned(self) -> pa.Table:
         """Returns the cleaned documents, in the order they were read; what is dropped is counted in `tally`."""
-        kept: dict[int, Document] = {}
+        kept: list[int] = []
         together: dict[tuple[str, bool], list[int]] = {}
-        for index, document in enumerate(self._documents):
-            together.setdefault((document.source, document.language == NO_LANGUAGE), []).append(index)
+        named = zip(self._columns["source"], self._columns["language"], strict=True)
+        for index, (source, language) in enumerate(named):
+            together.setdefault((source, language == NO_LANGUAGE), []).append(index)
         for (source, is_code), indices in together.items():
-            kept.update(self._clean(source, indices, CODE_RULES if is_code else tuple(self._config.rules)))
-        self._judge(kept)
-        self._decontaminate(kept)
-        languages = self._languages(kept)
-        for index in sorted(kept) if self._config.languages else ():
-            language = languages[index]
-            if language != NO_LANGUAGE and not _covered(language, self._config.languages):
-                self.ledger.position = self._positions[index]
-                self.tally.drop_found(drop_of(kept[index], "language", language), kept[index].text)
-                del kept[index]
-        return pa.Table.from_pylist([_row(kept[index], languages[index]) for index in sorted(kept)], schema=SCHEMA)
+            kept += self._clean(source, indices, CODE_RULES if is_code else tuple(self._config.rules))
+        kept = self._decontaminated(self._judged(sorted(kept)))
+        self._identify(kept)
+        kept = self._of_languages(kept) if self._config.languages else kept
+        arrays = [
+            _column([values[index] for index in kept], SCHEMA.field(name)) for name, values in self._columns.items()
+        ]
+        return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
-    def _languages(self, kept: Mapping[int, Document]) -> dict[int, str]:
-        """Returns the language of each document: what its source said, else what its text looks like."""
-        languages = {index: document.language for index, document in kept.items()}
-        unknown = [index for index, language in sorted(languages.items()) if not language]
+    def _identify(self, kept: Sequence[int]) -> None:
+        """Puts the language of each document: what its source said, else what its text looks like."""
+        languages = self._columns["language"]
+        unknown = [index for index in kept if not languages[index]]
         if unknown:
-            found = identify_language([kept[index].text for index in unknown], num_threads=self._config.num_threads)
-            for index, language, confidence in zip(unknown, found.languages, found.confidences, strict=True):
-                languages[index] = language if confidence >= MIN_CONFIDENCE else UNDETERMINED
-        return languages
+            texts = [self._texts[index] for index in unknown]
+            found = identify_language(texts, num_threads=self._config.num_threads)
+            sure = (found.confidences >= MIN_CONFIDENCE).tolist()
+            for index, language, is_sure in zip(unknown, found.languages, sure, strict=True):
+                languages[index] = language if is_sure else UNDETERMINED
 
-    def _clean(self, source: str, indices: Sequence[int], rules: Sequence[Rule]) -> Iterator[tuple[int, Document]]:
-        """Yields those documents of one source that the rules keep, in order."""
-        documents = [self._documents[index] for index in indices]
+    def _of_languages(self, kept: Sequence[int]) -> list[int]:
+        """Returns those of the languages that are wanted."""
+        left = []
+        for index in kept:
+            language = self._columns["language"][index]
+            if language != NO_LANGUAGE and not _covered(language, self._config.languages):
+                self._drop(index, self._drop_of(index, "language", language))
+            else:
+                left.append(index)
+        return left
+
+    def _clean(self, source: str, indices: Sequence[int], rules: Sequence[Rule]) -> Iterator[int]:
+        """Cleans the documents of one source; yields those that the rules keep, in order."""
         if not rules:
-            yield from zip(indices, documents, strict=True)
+            yield from indices
             return
-        result = clean(
-            [document.text for document in documents], rules=list(rules), num_threads=self._config.num_threads
-        )
+        before = [self._texts[index] for index in indices]
+        result = clean(before, rules=list(rules), num_threads=self._config.num_threads)
         for name, times in result.changes.items():
             self.tally.count(source, "changes", name, 0, times)
-        for index, document, text, reason, why in zip(
-            indices, documents, result.texts, result.reasons, result.drops, strict=True
+        for index, old, text, reason, why in zip(
+            indices, before, result.texts, result.reasons, result.drops, strict=True
         ):
             if reason or not text.strip():
                 rule, _, detail = (reason or "empty after cleaning").partition(": ")
-                drop = drop_of(document, rule, detail)
+                drop = self._drop_of(index, rule, detail)
                 if why is not None:
                     drop = dataclasses.replace(drop, value=why.value, threshold=why.threshold, limit=why.limit)
-                self.ledger.position = self._positions[index]
-                self.tally.drop_found(drop, document.text)
+                self._drop(index, drop)
                 continue
-            if text == document.text:
-                yield index, document
-                continue
-            if text.strip() != document.text.strip():
-                self.tally.count(document.source, "changed", "", len(text.encode()))
-            yield index, dataclasses.replace(document, text=text)
+            if text != old:
+                if text.strip() != old.strip():
+                    self.tally.count(source, "changed", "", len(text.encode()))
+                self._texts[index] = text
+            yield index
 
-    def _judge(self, kept: dict[int, Document]) -> None:
-        """Takes out of `kept` the prose that the quality model does not want."""
-        model = self._config.quality_model
-        prose = [index for index in sorted(kept) if kept[index].language != NO_LANGUAGE]
+    def _judged(self, kept: list[int]) -> list[int]:
+        """Returns those that the quality model wants; it judges prose."""
+        model, languages = self._config.quality_model, self._columns["language"]
+        prose = [index for index in kept if languages[index] != NO_LANGUAGE]
         if model is None or not prose:
-            return
-        texts = [kept[index].text for index in prose]
+            return kept
+        texts, gone = [self._texts[index] for index in prose], set[int]()
         scores = judge.load(model.path).score(texts, label=model.label, num_threads=self._config.num_threads)
         for index, score in zip(prose, scores.tolist(), strict=True):
             if score < model.min_score:
-                drop = drop_of(kept[index], loud.MODEL, f"score {score:.4f} < min_score {model.min_score}")
+                drop = self._drop_of(index, loud.MODEL, f"score {score:.4f} < min_score {model.min_score}")
                 drop = dataclasses.replace(drop, value=score, threshold="min_score", limit=model.min_score)
-                self.ledger.position = self._positions[index]
-                self.tally.drop_found(drop, kept.pop(index).text)
+                self._drop(index, drop)
+                gone.add(index)
+        return [index for index in kept if index not in gone]
 
-    def _decontaminate(self, kept: dict[int, Document]) -> None:
-        """Takes out of `kept` what shares words with an evaluation set."""
+    def _decontaminated(self, kept: list[int]) -> list[int]:
+        """Returns those that share no words with an evaluation set."""
         if not self._config.evaluation_sets or not kept:
-            return
-        sets = contamination.load(self._config.evaluation_sets, self._config.contamination_ngram)
-        indices = sorted(kept)
-        for hit in contamination.find([kept[index].text for index in indices], sets, self._config.num_threads):
-            index = indices[hit.index]
-            document = kept.pop(index)
-            drop = dataclasses.replace(drop_of(document, contamination.REASON, hit.detail), value=hit.overlap)
-            self.ledger.position = self._positions[index]
-            self.tally.drop_found(drop, document.text)
+            return kept
+        sets, gone = contamination.load(self._config.evaluation_sets, self._config.contamination_ngram), set[int]()
+        for hit in contamination.find([self._texts[index] for index in kept], sets, self._config.num_threads):
+            index = kept[hit.index]
+            drop = dataclasses.replace(self._drop_of(index, contamination.REASON, hit.detail), value=hit.overlap)
+            self._drop(index, drop)
+            gone.add(index)
             for file in hit.files:
-                self.tally.count(document.source, "contaminated", file, drop.bytes)
+                self.tally.count(drop.source, "contaminated", file, drop.bytes)
+        return [index for index in kept if index not in gone]
+
+    def _drop_of(self, index: int, reason: str, detail: str) -> Drop:
+        """Returns the drop of a document as it is by now."""
+        source, uri, identity = (self._columns[name][index] for name in ("source", "uri", "id"))
+        return Drop(source, uri, reason, detail, len(self._texts[index].encode()), fault=False, id=identity)
+
+    def _drop(self, index: int, drop: Drop) -> None:
+        self.ledger.position = self._positions[index]
+        self.tally.drop_found(drop, self._texts[index])
 
 
 def _covered(language: str, wanted: Sequence[str]) -> bool:
@@ -195,18 +253,13 @@ def _addresses(document: Document) -> list[str]:
     return [str(document.metadata[name]) for name in ("canonical", "url") if document.metadata.get(name)]
 
 
-def _row(document: Document, language: str) -> dict[str, object]:
-    return {
-        "id": _encodable(document.id),
-        "text": document.text,
-        "source": document.source,
-        "uri": _encodable(document.uri),
-        "title": _encodable(" ".join(document.title.split())),
-        "licence": document.licence,
-        "language": language,
-        "fetched_at": document.fetched_at,
-        "metadata": json.dumps(document.metadata, ensure_ascii=True) if document.metadata else "{}",
-    }
+def _column(values: list[Any], field: pa.Field) -> pa.Array:
+    if field.name == "title":
+        values = [" ".join(value.split()) for value in values]
+    try:
+        return pa.array(values, field.type)
+    except UnicodeEncodeError:
+        return pa.array([_encodable(value) for value in values], field.type)
 
 
 def _encodable(text: str) -> str:

@@ -37,18 +37,22 @@ class Card:
     def add(self, table: pa.Table, *, heldout: bool) -> None:
         """Counts documents that are written, in their order."""
         texts = table.column("text")
-        sizes, words = pc.binary_length(texts).to_pylist(), _core.count_words(texts)
+        words = _core.count_words(texts)
         if self._words[heldout] < CURVE_WORDS:
             self._texts[heldout].append(texts)
             self._words[heldout] += int(words.sum())
-        others = (table.column(name).to_pylist() for name in ("source", "uri", "licence", "language", "metadata"))
-        for size, count, source, uri, licence, language, metadata in zip(sizes, words.tolist(), *others, strict=True):
-            names = (source, _domain(uri, metadata), licence, language, _year(metadata))
-            for axis, name in zip(AXES, names, strict=True):
+        uris, metadata = (table.column(name).to_pylist() for name in ("uri", "metadata"))
+        counted = table.select([name for name in AXES if name in table.column_names])
+        counted = counted.append_column("domain", [list(map(_domain, uris, metadata))])
+        counted = counted.append_column("year", [list(map(_year, metadata))])
+        counted = counted.append_column("bytes", pc.binary_length(texts)).append_column("words", [words])
+        sums = [("bytes", "count"), ("bytes", "sum"), ("words", "sum")]
+        for axis in AXES:
+            grouped = counted.group_by(axis, use_threads=False).aggregate(sums)
+            for name, *more in zip(*(column.to_pylist() for column in grouped.columns), strict=True):
                 amounts = self._by[axis].setdefault(name, [0, 0, 0])
-                amounts[0] += 1
-                amounts[1] += size
-                amounts[2] += count
+                for index, amount in enumerate(more):
+                    amounts[index] += amount
 
     def figures(self, tally: Tally) -> dict[str, object]:
         """Returns the figures of all documents.

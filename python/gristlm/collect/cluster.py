@@ -66,7 +66,13 @@ def cluster(address: str, num_cpus: int | None) -> Iterator[Workers]:
         raise missing_extra("ray", "ray") from error
     started = not ray.is_initialized()
     if started:
-        local: Job = {"num_cpus": num_cpus or os.cpu_count() or 1, "include_dashboard": False}
+        local: Job = {
+            "num_cpus": num_cpus or os.cpu_count() or 1,
+            "include_dashboard": False,
+            "_system_config": {
+                "worker_niceness": 0
+            },  # 15, as Ray has it, is next to nothing where another process works
+        }
         options = local if address == "local" else {}
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)

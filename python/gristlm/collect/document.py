@@ -1,4 +1,4 @@
-"""What a source yields: documents, and drops with a reason; and the protocol of a source.
+"""What a source yields: documents, one by one or as rows, and drops with a reason; and the protocol of a source.
 
 A source lists *units* (a file, a module, an archive) in a stated order, and each unit can be read on its own. That is
 what lets a run resume after the last unit, take every n-th unit of a shard, or read units on other machines.
@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pyarrow import Array
 
 UNKNOWN_LICENCE = "unknown"
 NO_LANGUAGE = "zxx"  # BCP 47: "no linguistic content"; what source code carries
@@ -80,8 +84,37 @@ class Task:
     """About how much memory it holds until it is done."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rows:
+    """N documents of one file in columns, for the price of a few; what each column holds, `Document` says."""
+
+    source: str
+    fetched_at: datetime.datetime
+    ids: list[str]
+    texts: Array
+    """string[N], none of them null or blank."""
+    uris: list[str]
+    titles: list[str]
+    licences: list[str]
+    languages: list[str]
+    metadata: list[str]
+    """JSON of each."""
+
+    def documents(self) -> Iterator[Document]:
+        """Yields them one by one."""
+        for identity, text, uri, title, licence, language, metadata in zip(
+            self.ids, self.texts, self.uris, self.titles, self.licences, self.languages, self.metadata, strict=True
+        ):
+            yield Document(
+                identity, text.as_py(), self.source, uri, title, licence, language, self.fetched_at,
+                json.loads(metadata),
+            )  # fmt: skip
+
+
+Part = tuple[int, ...]
+"""Where a part of a unit lies, in terms of its source."""
 Item = Document | Drop
-Entry = Document | Drop | Task
+Entry = Document | Drop | Rows | Task
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,6 +129,11 @@ class Unit:
     """The size of its input, 0 where it is not known; what the remaining time is told from."""
     position: Callable[[], int] | None = None
     """How many of those bytes have been read by now; None where that cannot be told."""
+    divide: Callable[[int], Sequence[Part]] | None = None
+    """Returns parts of about so many bytes of input each, in order, which give together what `read` gives; none where
+    it must be read as a whole. None: so it must be in any case."""
+    read_part: Callable[[Part], Iterator[Entry]] | None = None
+    """Reads such a part, and as little as its format allows of what lies before."""
 
 
 class Source(Protocol):

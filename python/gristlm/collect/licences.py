@@ -81,7 +81,8 @@ _CLASSIFIERS = {
     "GNU Affero General Public License v3": "AGPL-3.0-only",
     "GNU Affero General Public License v3 or later (AGPLv3+)": "AGPL-3.0-or-later",
 }
-_TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\r\n*]{1,200})")
+TAG = "SPDX-License-Identifier:"
+_TAG = re.compile(TAG + r"[ \t]*([^\r\n*]{1,200})")
 _CREATIVE_COMMONS = re.compile(
     r"creativecommons\.org/(?:licenses/(by(?:-nc)?(?:-nd|-sa)?)/(\d\.\d)|(publicdomain/zero)/(1\.0))", re.IGNORECASE
 )

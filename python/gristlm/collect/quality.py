@@ -15,7 +15,7 @@ import numpy as np
 from gristlm.cleaning import clean
 from gristlm.cleaning_model import BAD, GOOD, QualityModel
 from gristlm.collect.config import CollectConfig
-from gristlm.collect.document import NO_LANGUAGE, Document
+from gristlm.collect.document import NO_LANGUAGE, Document, Rows
 from gristlm.collect.reader import Place, Reader
 from gristlm.collect.sources import from_config
 from gristlm.collect.split import position
@@ -115,6 +115,7 @@ def _texts(config: CollectConfig, work: Path) -> list[str]:
         max_bytes=config.batch_bytes,
     )
     with contextlib.closing(reader.items()) as items:
-        found = [item.text for item in items if isinstance(item, Document) and item.language != NO_LANGUAGE]
+        documents = (each for item in items for each in (item.documents() if isinstance(item, Rows) else (item,)))
+        found = [each.text for each in documents if isinstance(each, Document) and each.language != NO_LANGUAGE]
     found = [text.encode("utf-8", "replace").decode() for text in found]
     return [text for text in clean(found, rules=config.rules, num_threads=config.num_threads).texts if text.strip()]

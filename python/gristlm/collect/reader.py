@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from gristlm.collect.ahead import in_order
-from gristlm.collect.document import Drop, Entry, Item, Sized, Source, Task, Unit
+from gristlm.collect.document import Drop, Entry, Item, Rows, Sized, Source, Task, Unit
 
 OVER = "over max_bytes_per_source"
 
@@ -68,12 +68,15 @@ class Reader:
         sizes = [source.input_bytes() if isinstance(source, Sized) else 0 for source in self._sources]
         return sum(sizes) if all(sizes) else 0
 
-    def items(self) -> Generator[Item, None, None]:
-        """Yields documents and drops. A unit that is left out because its source is full gives one drop."""
+    def items(self) -> Generator[Item | Rows, None, None]:
+        """Yields documents (with a limit one by one) and drops.
+
+        A unit that is left out because its source is full gives one drop.
+        """
         place = self.place
         done_items = place.items  # of the first entry, which an earlier call read in part
         over = False
-        steps = in_order(self._steps(), _work, _weight, num_threads=self._num_threads, max_weight=self._max_bytes)
+        steps = in_order(self._steps(), self._work, _weight, num_threads=self._num_threads, max_weight=self._max_bytes)
         for step, results in steps:
             if step.unit is None:
                 place.source, place.units, place.source_bytes = place.source + 1, 0, 0
@@ -126,6 +129,15 @@ class Reader:
                 yield _Step(unit)
             yield _Step(None)
 
+    def _work(self, step: _Step) -> Callable[[], Iterable[Item | Rows]]:
+        entry = step.entry
+        if isinstance(entry, Task):
+            read = entry.read
+            return lambda: list(read())
+        if isinstance(entry, Rows) and self._limit is not None:  # which one document may pass
+            return entry.documents
+        return lambda: () if entry is None else (entry,)
+
     def _full(self) -> bool:
         return self._limit is not None and self.place.source_bytes >= self._limit
 
@@ -144,14 +156,6 @@ def still_there(sources: Sequence[Source], place: Place) -> bool:
         return True
     units = enumerate(sources[place.source].units())
     return next((unit.key for index, unit in units if index == place.units), "") == place.unit
-
-
-def _work(step: _Step) -> Callable[[], Iterable[Item]]:
-    entry = step.entry
-    if isinstance(entry, Task):
-        read = entry.read
-        return lambda: list(read())
-    return lambda: () if entry is None else (entry,)
 
 
 def _weight(step: _Step) -> int:

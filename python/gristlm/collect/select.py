@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -158,37 +157,40 @@ class _Strings(Sequence[str]):
 def _count(
     table: pa.Table, start: int, found: Duplicates, choice: _Choice, cuts: npt.NDArray[np.int64], tally: Tally
 ) -> None:
-    texts = table.column("text")
-    columns = [table.column(name).to_pylist() for name in ("source", "uri", "licence", "language")]
-    sizes = pc.binary_length(texts).to_pylist()
-    for index, source, uri, licence, language, size in zip(itertools.count(start), *columns, sizes):
-        if reason := _reason(index, found, choice):
-            drop = Drop(source, uri, *reason, size, fault=False, id=choice.name(index))
-            first = found.first[index]
-            if first >= 0:
-                alike = None if found.exact[index] else float(found.similarity[index])
-                limit = None if alike is None else found.threshold
-                named = "near_duplicate_threshold" if alike is not None else ""
-                drop = dataclasses.replace(
-                    drop, twin=choice.name(first), similarity=alike, value=alike, limit=limit, threshold=named
-                )
-            shown = choice.texts[first].as_py() if first >= 0 and tally.wants_example(drop.reason) else ""
-            tally.drop_found(drop, texts[index - start].as_py(), shown)
-            continue
-        tally.count(source, "kept", "", size)
-        if cuts[index]:
-            tally.count(source, "changed", "", size)
-            tally.count(source, "changes", choice.cutting, 0, int(cuts[index]))
-        tally.count(source, "licence", licence, size)
-        tally.count(source, "language", language, size)
-        tally.count(source, "split", SPLITS[int(choice.held[index])], size)
-        if choice.times[index] > 1:
-            again = int(choice.times[index]) - 1
-            tally.count(source, "repeated", "", again * size, again)
+    texts, times = table.column("text"), choice.times[start : start + len(table)]
+    sizes, sources = pc.binary_length(texts), table.column("source").to_pylist()
+    gone = np.flatnonzero(times == 0)
+    dropped = table.select(["uri"]).append_column("bytes", sizes).take(pa.array(gone))
+    for row, uri, size in zip(gone.tolist(), *(column.to_pylist() for column in dropped.columns), strict=True):
+        index, first = start + row, found.first[start + row]
+        reason, detail = _reason(index, found, choice)
+        drop = Drop(sources[row], uri, reason, detail, size, fault=False, id=choice.name(index))
+        if first >= 0:
+            alike = None if found.exact[index] else float(found.similarity[index])
+            limit = None if alike is None else found.threshold
+            named = "near_duplicate_threshold" if alike is not None else ""
+            drop = dataclasses.replace(
+                drop, twin=choice.name(first), similarity=alike, value=alike, limit=limit, threshold=named
+            )
+        shown = choice.texts[first].as_py() if first >= 0 and tally.wants_example(reason) else ""
+        tally.drop_found(drop, texts[row].as_py(), shown)
+    split = pa.array(SPLITS).take(pa.array(choice.held[start : start + len(table)].astype(np.int8)))
+    columns = table.select(["source", "licence", "language"]).append_column("split", split)
+    written = columns.append_column("bytes", sizes).filter(pa.array(times > 0))
+    for what in ("kept", "licence", "language", "split"):
+        grouped = written.group_by(["source"] if what == "kept" else ["source", what], use_threads=False)
+        for row in grouped.aggregate([("bytes", "sum"), ("bytes", "count")]).to_pylist():
+            tally.count(row["source"], what, row.get(what, ""), row["bytes_sum"], row["bytes_count"])
+    for row in np.flatnonzero((times > 0) & (cuts[start : start + len(table)] > 0)).tolist():
+        tally.count(sources[row], "changed", "", sizes[row].as_py())
+        tally.count(sources[row], "changes", choice.cutting, 0, int(cuts[start + row]))
+    for row in np.flatnonzero(times > 1).tolist():
+        again = int(times[row]) - 1
+        tally.count(sources[row], "repeated", "", again * sizes[row].as_py(), again)
 
 
-def _reason(index: int, found: Duplicates, choice: _Choice) -> tuple[str, str] | None:
-    """Returns why a document is not written, and more about it; None where it is."""
+def _reason(index: int, found: Duplicates, choice: _Choice) -> tuple[str, str]:
+    """Returns why a document is not written, and more about it."""
     first = found.first[index]
     if first >= 0 and found.exact[index]:
         return "exact duplicate", f"of {choice.name(first)}"
@@ -198,7 +200,7 @@ def _reason(index: int, found: Duplicates, choice: _Choice) -> tuple[str, str] |
         return "repeated passages", "all of it stands in documents that are kept"
     if choice.taken[index]:
         return "id already taken", choice.name(index)
-    return None if choice.times[index] else (mixture.REASON, "")
+    return mixture.REASON, ""
 
 
 class _Shards:

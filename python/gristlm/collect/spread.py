@@ -1,4 +1,4 @@
-"""The first pass on Ray Data: spans of units read on any worker, with the result of one machine, byte for byte.
+"""The first pass on Ray Data: spans of units, and parts of large ones, read on any worker, with one machine's result.
 
 Each span is read by `gather`, into a folder of its own under the output, which every worker must be able to reach. A
 span whose worker was killed is read on by another from its last whole part; so is a run that was killed as a whole.
@@ -6,6 +6,8 @@ span whose worker was killed is read on by another from its last whole part; so 
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 import json
 import shutil
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from gristlm.collect.cluster import Job, Workers
 from gristlm.collect.config import CollectConfig
-from gristlm.collect.document import Source, Unit
+from gristlm.collect.document import Part, Sized, Source, Unit
 from gristlm.collect.gather import finished, gather
 from gristlm.collect.report import Tally
 from gristlm.collect.sources import from_config
@@ -22,17 +24,18 @@ from gristlm.errors import ConfigError, GristlmError
 from gristlm.runs.files import write_atomic
 
 FOLDER = "spread"
-SPAN_BYTES = 64_000_000
+SPAN_BYTES, MAX_SPAN_BYTES = 8_000_000, 64_000_000
+SPANS = 256  # so many at least, of a large input, so that all workers have something to do until the end
 SPAN_UNITS = 1000
 _PLAN = "plan.json"
 
 
 class Span:
-    """The units of a source from one number up to another."""
+    """The units of a source from one number up to another, or a part of one."""
 
-    def __init__(self, source: Source, first: int, last: int) -> None:
-        """Takes units `first` to `last` - 1 of `source`."""
-        self._source, self._first, self._last = source, first, last
+    def __init__(self, source: Source, first: int, last: int, part: Part = ()) -> None:
+        """Takes units `first` to `last` - 1 of `source`; with `part`, of each that part alone."""
+        self._source, self._first, self._last, self._part = source, first, last, part
 
     @property
     def name(self) -> str:
@@ -41,7 +44,11 @@ class Span:
 
     def units(self) -> Iterator[Unit]:
         """Lists the units of this span."""
-        return itertools.islice(self._source.units(), self._first, self._last)
+        for unit in itertools.islice(self._source.units(), self._first, self._last):
+            if self._part and unit.read_part is not None:
+                yield dataclasses.replace(unit, read=functools.partial(unit.read_part, self._part))
+            else:
+                yield unit
 
 
 def check(config: CollectConfig) -> None:
@@ -79,7 +86,7 @@ def gather_on_ray(config: CollectConfig, output_dir: Path, workers: Workers) -> 
         "collect",
         _read,
         [
-            {"number": number, "span": list(span), "config": settings, "output": str(output_dir.absolute())}
+            {"number": number, "span": [*span[:3], *span[3]], "config": settings, "output": str(output_dir.absolute())}
             for number, span in enumerate(spans)
         ],
     )
@@ -91,29 +98,38 @@ def gather_on_ray(config: CollectConfig, output_dir: Path, workers: Workers) -> 
     return parts, tally
 
 
-def _plan(sources: Sequence[Source]) -> list[tuple[int, int, int]]:
-    """Returns (source, first unit, last unit + 1) of each span, about `SPAN_BYTES` of input or `SPAN_UNITS` long."""
-    spans = list[tuple[int, int, int]]()
+def _plan(sources: Sequence[Source]) -> list[tuple[int, int, int, Part]]:
+    """Returns (source, first unit, last unit + 1, part) of each span; the workers have no say in it."""
+    whole = sum(unit.bytes for source in sources if isinstance(source, Sized) for unit in source.units())
+    most = max(SPAN_BYTES, min(MAX_SPAN_BYTES, whole // SPANS))
+    spans = list[tuple[int, int, int, Part]]()
     for number, source in enumerate(sources):
         first, size, index = 0, 0, -1
         for index, unit in enumerate(source.units()):
+            parts = unit.divide(most) if unit.divide is not None and unit.bytes > most else ()
+            if parts:
+                if index > first:
+                    spans.append((number, first, index, ()))
+                spans += [(number, index, index + 1, part) for part in parts]
+                first, size = index + 1, 0
+                continue
             size += unit.bytes
-            if size >= SPAN_BYTES or index + 1 - first >= SPAN_UNITS:
-                spans.append((number, first, index + 1))
+            if size >= most or index + 1 - first >= SPAN_UNITS:
+                spans.append((number, first, index + 1, ()))
                 first, size = index + 1, 0
         if index + 1 > first:
-            spans.append((number, first, index + 1))
-    return spans or [(0, 0, 0)]
+            spans.append((number, first, index + 1, ()))
+    return spans or [(0, 0, 0, ())]
 
 
 def _read(job: Job) -> Job:
     """Reads one span, on a worker."""
     output = Path(job["output"])
     config = CollectConfig(**job["config"])
-    source, first, last = (int(each) for each in job["span"])
+    source, first, last, *part = job["span"]
     try:
         gather(
-            [Span(from_config(config, output)[source], first, last)],
+            [Span(from_config(config, output)[source], first, last, tuple(part))],
             config,
             output / FOLDER / f"span-{int(job['number']):05d}",
         )

@@ -166,10 +166,11 @@ def _parquet(path: Path) -> Iterator[tuple[str, object]]:
         raise missing_extra("pyarrow", "data") from None
     try:
         number = 0
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in batches(file):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path.name}: row {number}", row
+        with path.open("rb") as opened, pyarrow.parquet.ParquetFile(opened) as file:
+            for group in range(file.num_row_groups):
+                for batch in batches(file, opened, group):
+                    for row in batch.to_pylist():
+                        number += 1
+                        yield f"{path.name}: row {number}", row
     except pyarrow.ArrowException as error:
         raise FormatError(f"{path} is not a Parquet file that can be read: {error}") from error

@@ -7,11 +7,11 @@ import functools
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from gristlm.collect.document import Drop, Entry, Unit, file_time
+from gristlm.collect.document import Drop, Entry, Part, Unit, file_time
 from gristlm.collect.files import readers
 from gristlm.collect.files.formats import kind
 from gristlm.collect.files.reading import File, Limits
@@ -95,13 +95,20 @@ class FileSource:
             size = path.stat().st_size
         except OSError:
             size = 0
-        return Unit(key, functools.partial(self._read, path, key, opened), size, opened.position)
+        read = functools.partial(self._read, path, key, opened)
+        return Unit(key, read, size, opened.position, functools.partial(self._divide, path), read)
+
+    def _divide(self, path: Path, size: int) -> Sequence[Part]:
+        try:
+            return readers.divide(path, self._limits, size) if path.is_file() else ()
+        except OSError:
+            return ()  # reading it will tell
 
     def _drop(self, path: Path, key: str, reason: str, detail: str = "", *, fault: bool = True) -> Unit:
         drop = Drop(self.name, path.absolute().as_uri(), reason, detail, fault=fault)
         return Unit(key, lambda: iter((drop,)))
 
-    def _read(self, path: Path, key: str, opened: _Opened) -> Iterator[Entry]:
+    def _read(self, path: Path, key: str, opened: _Opened, part: Part = ()) -> Iterator[Entry]:
         uri = path.absolute().as_uri()
         try:
             found = path.stat()
@@ -118,7 +125,7 @@ class FileSource:
         yield from readers.read(
             File(
                 path.name, self.name, identity, uri, kind(path.name), found.st_size, self._limits, changed,
-                opened.open, path,
+                opened.open, path, part=part,
             )
         )  # fmt: skip
 

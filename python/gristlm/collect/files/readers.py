@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
-from gristlm.collect.document import Drop, Entry, Item, Task
-from gristlm.collect.files import archives, books, chats, dumps, office, pages, pdf, plain, rows, tables, warc
-from gristlm.collect.files.formats import Kind
-from gristlm.collect.files.reading import File
+from gristlm.collect.document import Drop, Entry, Item, Part, Task
+from gristlm.collect.files import (
+    archives,
+    books,
+    chats,
+    dumps,
+    office,
+    pages,
+    parquet_rows,
+    pdf,
+    plain,
+    rows,
+    tables,
+    warc,
+)
+from gristlm.collect.files.formats import Kind, kind
+from gristlm.collect.files.reading import File, Limits
 from gristlm.collect.files.refusal import Refusal
+from gristlm.collect.files.unpack import COMPRESSED
 from gristlm.errors import MissingExtraError, StorageError
 
 Given = TypeVar("Given")
@@ -29,7 +44,7 @@ _ROWS: tuple[Kind, ...] = ("jsonl", "parquet", "csv", "tar", "zip")
 _JSON = re.compile(r"\.json(?:\.\w+)?$", re.IGNORECASE)
 _STREAMED: dict[Kind, Callable[[File], Iterator[Entry]]] = {
     "jsonl": rows.read_jsonl,
-    "parquet": rows.read_parquet,
+    "parquet": parquet_rows.read,
     "csv": tables.read,
     "warc": warc.read,
     "arc": warc.read_arc,
@@ -37,6 +52,17 @@ _STREAMED: dict[Kind, Callable[[File], Iterator[Entry]]] = {
     "tar": lambda file: archives.read_tar(file, read),
     "zip": lambda file: archives.read_zip(file, read),
 }
+
+_DIVIDED: dict[Kind, Callable[[Path, Limits, int], Sequence[Part]]] = {
+    "jsonl": rows.divide_jsonl,
+    "parquet": parquet_rows.divide,
+}
+
+
+def divide(path: Path, limits: Limits, size: int) -> Sequence[Part]:
+    """Returns parts of a file, of about `size` bytes each, that can be read each on its own; none where it has none."""
+    divided = _DIVIDED.get(kind(path.name))
+    return divided(path, limits, size) if divided and path.suffix.lower() not in COMPRESSED else ()
 
 
 def read(file: File) -> Iterator[Entry]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from gristlm.collect import licences
-from gristlm.collect.document import UNKNOWN_LICENCE, Document, Drop
+from gristlm.collect.document import UNKNOWN_LICENCE, Document, Drop, Part
 from gristlm.collect.files.formats import Kind
 from gristlm.collect.files.refusal import Refusal
 from gristlm.collect.files.unpack import unpacked
@@ -75,6 +75,8 @@ class File:
     """Where it is on this machine, if it is a file of its own."""
     depth: int = 0
     """How many archives it lies in."""
+    part: Part = ()
+    """Which part of it to read, as its reader divides it; none reads all."""
 
     @property
     def where(self) -> str:

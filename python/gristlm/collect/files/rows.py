@@ -1,19 +1,19 @@
-"""Files of many documents: JSON Lines and Parquet, with a column or key for the text."""
+"""Files of many documents, a key or column of each row for the text; and JSON Lines."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
-from gristlm.collect.document import Document, Drop
+from gristlm.collect.document import Document, Drop, Part
 from gristlm.collect.files import chats
-from gristlm.collect.files.parquet import batches
-from gristlm.collect.files.reading import File, licence_of, open_binary, seekable
+from gristlm.collect.files.reading import File, Limits, licence_of, open_binary
 from gristlm.collect.files.refusal import Refusal
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
-_MAX_TITLE = 100
+MAX_TITLE = 100
 _BUFFER = 1 << 20
 BAD_ROW = "bad row"
 
@@ -23,15 +23,20 @@ def read_jsonl(file: File) -> Iterator[Document | Drop]:
     limit = (
         file.limits.max_document_bytes * 2 + 65_536
     )  # JSON escapes lengthen a text; the text itself is checked below
+    start, end, number = file.part or (0, float("inf"), 0)
     with open_binary(file) as opened:
-        number = 0
-        while line := opened.readline(limit):
+        if start:
+            opened.seek(start)
+        at = start
+        while at < end and (line := opened.readline(limit)):
             number += 1
+            at += len(line)
             if len(line) >= limit and not line.endswith(b"\n"):
                 size = len(line)
                 while line and not line.endswith(b"\n"):
-                    line = opened.readline(1 << 20)
+                    line = opened.readline(_BUFFER)
                     size += len(line)
+                at += size - limit
                 yield file.drop(
                     f"row={number}", "too large", f"{file.where}:{number}: a line of {size:,} bytes", size=size
                 )
@@ -41,42 +46,20 @@ def read_jsonl(file: File) -> Iterator[Document | Drop]:
             raise Refusal("empty", fault=False)
 
 
-def read_parquet(file: File) -> Iterator[Document | Drop]:
-    """Yields a document per row."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with seekable(file) as opened:
-        try:
-            plain = file.path is not None and file.name.lower().endswith(".parquet")
-            parquet = pq.ParquetFile(file.path if plain else opened, buffer_size=_BUFFER, pre_buffer=False)
-        except (pa.ArrowException, ValueError) as error:
-            raise Refusal("damaged file", str(error)) from error
-        names = parquet.schema_arrow.names
-        column = file.limits.text_column
-        if not file.limits.chats and (column not in names or not _is_string(parquet.schema_arrow.field(column).type)):
-            raise Refusal(
-                "no text column",
-                f"{file.where} has no string column {column!r} (text_column); it has {', '.join(names)}",
-            )
-        wanted = [column] + [
-            name for group in file.limits.names.values() for name in group if name in names and name != column
-        ]
-        number = 0
-        try:
-            columns = None if file.limits.chats else wanted
-            for batch in batches(parquet, columns):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield from_row(file, number, row)
-        except (pa.ArrowException, UnicodeDecodeError) as error:
-            yield file.drop(f"row={number + 1}", "damaged file", f"{file.where}: after row {number}: {error}")
-        if not number:
-            raise Refusal("empty", fault=False)
-
-
-def _is_string(kind: object) -> bool:
-    return str(kind) in ("string", "large_string", "string_view") or str(kind).startswith("dictionary<values=string")
+def divide_jsonl(path: Path, limits: Limits, size: int) -> Sequence[Part]:
+    """Returns (first byte, last byte + 1, lines before) of parts that end with a line."""
+    del limits
+    parts = list[Part]()
+    start = lines = 0
+    with path.open("rb") as opened:
+        while chunk := opened.read(size):
+            more = chunk.count(b"\n")
+            while chunk and not chunk.endswith(b"\n"):  # on to the end of the line
+                chunk = opened.readline(_BUFFER)
+                more += chunk.endswith(b"\n")
+            parts.append((start, opened.tell(), lines))
+            start, lines = opened.tell(), lines + more
+    return parts
 
 
 def _from_json(file: File, number: int, line: bytes) -> Document | Drop:
@@ -89,6 +72,11 @@ def _from_json(file: File, number: int, line: bytes) -> Document | Drop:
     if not isinstance(row, dict):
         return file.drop(f"row={number}", BAD_ROW, f"{file.where}:{number}: not a JSON object", size=len(line))
     return from_row(file, number, row, len(line))
+
+
+def language_of(told: str) -> str:
+    """Returns the language that a row names, "" where that is no tag of one."""
+    return told if _LANGUAGE.fullmatch(told) else ""
 
 
 def from_row(file: File, number: int, row: Mapping[str, object], size: int = 0) -> Document | Drop:
@@ -115,11 +103,15 @@ def from_row(file: File, number: int, row: Mapping[str, object], size: int = 0) 
             if key != column and isinstance(value := row.get(key), str):
                 told[name] = value
                 break
-    language = told["language"] if _LANGUAGE.fullmatch(told["language"]) else ""
     end = stripped.find("\n")
-    first_line = stripped[: _MAX_TITLE + 1 if end < 0 else end]
-    title = told["title"] or (first_line if len(first_line) <= _MAX_TITLE else "")
+    first_line = stripped[: MAX_TITLE + 1 if end < 0 else end]
+    title = told["title"] or (first_line if len(first_line) <= MAX_TITLE else "")
     about = {name: told[key] for name, key in (("id", "id"), ("url", "uri")) if told[key]}
     return file.document(
-        text, title=title, part=part, licence=licence_of(text, told["licence"]), language=language, metadata=about
+        text,
+        title=title,
+        part=part,
+        licence=licence_of(text, told["licence"]),
+        language=language_of(told["language"]),
+        metadata=about,
     )
