@@ -44,8 +44,9 @@ def contents(run: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_reward_rises_under_every_algorithm(algorithm, checkpoint, prompts, likes_e, tmp_path):
     inputs = {"checkpoint": checkpoint, "prompts": prompts, "heldout_prompts": prompts}
-    manifest = gl.rlhf.run(config(likes_e, algorithm=algorithm, steps=20), inputs, tmp_path / "run")
     slow = algorithm in ("best_of_n", "online_dpo")  # one or two answers of a group count
+    steps = 40 if slow else 20
+    manifest = gl.rlhf.run(config(likes_e, algorithm=algorithm, steps=steps), inputs, tmp_path / "run")
     assert manifest.counts["reward_before"] <= 0.4
     assert manifest.counts["reward_after"] >= (0.5 if slow else 0.75)
     assert manifest.counts["kl"] > (0.1 if slow else 0.5)
