@@ -32,7 +32,7 @@ _DECLINE = re.compile(
             rf"\b(?:my|our) {_RULES} (?:do not|don't|prevents?|forbids?|prohibits?) ",
             r"^(?:i'm |i am )?(?:very |so |really )?sorry,? (?:but )?(?:no\b|that\b|this\b|i (?:can't|cannot|won't))",
             r"^no[,.!]? (?:i|that|this) (?:can't|cannot|won't|will not|is|would be) ",
-            r"^(?:it|that|this)(?:'s| is) (?:illegal|unethical|inappropriate|not appropriate|wrong)\b",
+            r"^(?:it|that|this)(?:'s| is) (?:illegal|unethical|inappropriate|not (?:appropriate|ethical|acceptable)|wrong)\b",
         ]
     )
 )
