@@ -13,6 +13,7 @@ REFUSALS = [
     "I can not answer that question.",
     "That's not something I can help with.",
     "It is illegal to do so, and I would not advise it.",
+    "It is not ethical or appropriate to do that. Consider another way.",
     "As an AI language model, I cannot provide that.",
     "I do not know about this. I can't help with it.",
     "I do not have that in my notes, so I cannot answer.",
