@@ -19,6 +19,7 @@ _NOT = r"(?:can(?:no|')?t|(?:could|will|would|must|may|do|shall|should) not|won'
 _ADVERB = r"(?:just |also |simply |\w+ly )?"
 _UNABLE = "not able|unable|not willing|unwilling|not allowed|not permitted|not going|not comfortable|not designed"
 _RULES = r"(?:guidelines|policy|policies|principles|programming|values|rules)"
+_WRONG = "illegal|unethical|inappropriate|wrong|not appropriate|not ethical|not acceptable"
 _DECLINE = re.compile(
     "|".join(
         [
@@ -32,7 +33,7 @@ _DECLINE = re.compile(
             rf"\b(?:my|our) {_RULES} (?:do not|don't|prevents?|forbids?|prohibits?) ",
             r"^(?:i'm |i am )?(?:very |so |really )?sorry,? (?:but )?(?:no\b|that\b|this\b|i (?:can't|cannot|won't))",
             r"^no[,.!]? (?:i|that|this) (?:can't|cannot|won't|will not|is|would be) ",
-            r"^(?:it|that|this)(?:'s| is) (?:illegal|unethical|inappropriate|not (?:appropriate|ethical|acceptable)|wrong)\b",
+            rf"^(?:it|that|this)(?:'s| is) (?:{_WRONG})\b",
         ]
     )
 )
