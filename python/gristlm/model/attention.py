@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -134,15 +135,27 @@ class _Grouped:
 
     def __call__(self, layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor) -> Tensor:
         q, k, v = (_pad(x.flatten(0, 1), self.sources, self.places) for x in (q_BTNH, k_BTKH, v_BTKH))
-        mixed, offset = [], 0
         window = None if self.windows is None else self.windows[layer]
-        for count, length in self.groups:
-            one = slice(offset, offset + count * length)
-            parts = (x[one].view(count, length, *x.shape[1:]) for x in (q, k, v))
-            mixed.append(causal(layer, *parts, window=window).flatten(0, 1))
-            offset += count * length
-        out: Tensor = _Unpad.apply(torch.cat(mixed), self.sources, self.places)
-        return out.view(q_BTNH.shape)
+        return unpadded(causal_groups(layer, q, k, v, self.groups, window=window), self.places).view(q_BTNH.shape)
+
+
+def causal_groups(
+    layer: int, q_PNH: Tensor, k_PKH: Tensor, v_PKH: Tensor, groups: Sequence[tuple[int, int]], *, window: int | None
+) -> Tensor:
+    """Returns `causal` of right-padded batches that lie end to end, [P, N, H]; of each (sequences, padded length)."""
+    mixed, offset = list[Tensor](), 0
+    for count, length in groups:
+        one = slice(offset, offset + count * length)
+        parts = (x[one].view(count, length, *x.shape[1:]) for x in (q_PNH, k_PKH, v_PKH))
+        mixed.append(causal(layer, *parts, window=window).flatten(0, 1))
+        offset += count * length
+    return torch.cat(mixed)
+
+
+def unpadded(x_PNH: Tensor, place_S: Tensor) -> Tensor:
+    """Returns the positions of `place_S`, [S, N, H]; the gradient of all others is zero."""
+    out: Tensor = _Unpad.apply(x_PNH, place_S)
+    return out
 
 
 def _pad(x_SNH: Tensor, source_P: Tensor, place_S: Tensor) -> Tensor:
@@ -167,15 +180,15 @@ class _Unpad(torch.autograd.Function):
     """Copies positions back from their padded places; the gradient of a pad is zero."""
 
     @staticmethod
-    def forward(ctx: Any, x_PNH: Tensor, source_P: Tensor, place_S: Tensor) -> Tensor:
+    def forward(ctx: Any, x_PNH: Tensor, place_S: Tensor) -> Tensor:
         ctx.save_for_backward(place_S)
-        ctx.num_padded = len(source_P)
+        ctx.num_padded = len(x_PNH)
         return x_PNH.index_select(0, place_S)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_PNH = grads[0].new_zeros(ctx.num_padded, *grads[0].shape[1:])
-        return grad_PNH.index_copy_(0, ctx.saved_tensors[0], grads[0]), None, None
+        return grad_PNH.index_copy_(0, ctx.saved_tensors[0], grads[0]), None
 
 
 @dataclasses.dataclass(frozen=True)

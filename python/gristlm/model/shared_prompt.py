@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gristlm.errors import InputError
-from gristlm.model.attention import causal
+from gristlm.model.attention import causal_groups, unpadded
 from gristlm.model.config import ModelConfig
 
 _STEP = 1.25  # sequences whose lengths differ by no more than this factor are padded to one length
@@ -153,14 +153,8 @@ class SharedPrompt:
     def __call__(self, layer: int, q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor) -> Tensor:
         """Returns [1, S, N, H]."""
         q, k, v = (_Spread.apply(x.flatten(0, 1), self) for x in (q_BTNH, k_BTKH, v_BTKH))
-        mixed, offset = list[Tensor](), 0
-        for count, length in self.groups:
-            one = slice(offset, offset + count * length)
-            parts = (x[one].view(count, length, *x.shape[1:]) for x in (q, k, v))
-            mixed.append(causal(layer, *parts, window=self.windows[layer]).flatten(0, 1))
-            offset += count * length
-        out: Tensor = _Collect.apply(torch.cat(mixed), self.places)
-        return out.view(q_BTNH.shape)
+        mixed = causal_groups(layer, q, k, v, self.groups, window=self.windows[layer])
+        return unpadded(mixed, self.places).view(q_BTNH.shape)
 
 
 class _Spread(torch.autograd.Function):
@@ -177,18 +171,3 @@ class _Spread(torch.autograd.Function):
         for positions, places in ctx.attend.copies:  # each position once, so the order of adding is this one
             grad_SNH[positions] += grads[0].index_select(0, places)
         return grad_SNH, None
-
-
-class _Collect(torch.autograd.Function):
-    """Copies positions back from their padded places; the gradient of all others is zero."""
-
-    @staticmethod
-    def forward(ctx: Any, x_PNH: Tensor, place_S: Tensor) -> Tensor:
-        ctx.save_for_backward(place_S)
-        ctx.num_padded = len(x_PNH)
-        return x_PNH.index_select(0, place_S)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        grad_PNH = grads[0].new_zeros(ctx.num_padded, *grads[0].shape[1:])
-        return grad_PNH.index_copy_(0, ctx.saved_tensors[0], grads[0]), None
