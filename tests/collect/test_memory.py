@@ -74,6 +74,17 @@ def test_five_gigabytes_take_less_than_one(tmp_path: Path) -> None:
     assert most < 1_000_000_000
 
 
+def test_there_may_be_more_parts_than_files_may_be_open(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"text": "Row {n} is the {n * 7919}th."}}\n' for n in range(240)))
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))\n"
+    small = "from gristlm.collect import batch; batch.MAX_BATCH_ITEMS = 4\n"
+    for name, limits in (("few", few + small), ("many", "")):
+        command = [sys.executable, "-c", limits + COLLECT, str(tmp_path / "rows.jsonl"), str(tmp_path / name), "{}"]
+        subprocess.run(command, check=True, capture_output=True)
+    files = [sorted((tmp_path / name).glob("*.parquet")) for name in ("few", "many")]
+    assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
+
+
 def test_a_line_of_a_gigabyte_costs_itself(tmp_path: Path) -> None:
     with (tmp_path / "rows.jsonl").open("wb") as file:
         file.write(b'{"text": "It stands before."}\n{"text": "')

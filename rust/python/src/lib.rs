@@ -5,6 +5,7 @@ mod cleaning;
 mod dedup;
 mod errors;
 mod generation;
+mod mapped;
 mod packing;
 mod texts;
 mod threads;
@@ -19,5 +20,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     cleaning::register(module)?;
     dedup::register(module)?;
     generation::register(module)?;
+    mapped::register(module)?;
     packing::register(module)
 }
