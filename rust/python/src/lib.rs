@@ -6,6 +6,7 @@ mod dedup;
 mod errors;
 mod generation;
 mod packing;
+mod rows;
 mod texts;
 mod threads;
 
@@ -19,5 +20,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     cleaning::register(module)?;
     dedup::register(module)?;
     generation::register(module)?;
-    packing::register(module)
+    packing::register(module)?;
+    rows::register(module)
 }

@@ -1,0 +1,104 @@
+//! The binding of `gristlm_cleaning::rows`: columns of Arrow, whose strings need not be UTF-8.
+
+use std::str::from_utf8;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, GenericStringArray, OffsetSizeTrait};
+use arrow_schema::DataType;
+use gristlm_cleaning::rows::{about, look};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
+use pyo3_arrow::PyArray;
+
+use crate::errors::{ErrorClass, error};
+
+/// A `string` or `large_string` array.
+struct Strings(ArrayRef);
+
+impl Strings {
+    /// The bytes of each, none of a null.
+    fn bytes(&self) -> Vec<&[u8]> {
+        fn of<O: OffsetSizeTrait>(array: &GenericStringArray<O>) -> Vec<&[u8]> {
+            let values = array.value_data();
+            let ends = array.value_offsets().windows(2);
+            ends.enumerate()
+                .map(
+                    |(row, ends)| {
+                        if array.is_null(row) { &[] } else { &values[ends[0].as_usize()..ends[1].as_usize()] }
+                    },
+                )
+                .collect()
+        }
+        match self.0.data_type() {
+            DataType::Utf8 => of(self.0.as_string::<i32>()),
+            _ => of(self.0.as_string::<i64>()),
+        }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Strings {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let (array, _) = object.extract::<PyArray>()?.into_inner();
+        match array.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 => Ok(Self(array)),
+            other => Err(error(ErrorClass::Input, format!("an Arrow array of {other}; give string or large_string"))),
+        }
+    }
+}
+
+/// Returns the first line of each text, which rows have none, and which hold the tag near their start.
+#[pyfunction]
+#[pyo3(signature = (texts, max_chars, tag, near))]
+fn look_at_rows<'py>(
+    py: Python<'py>,
+    texts: Strings,
+    max_chars: usize,
+    tag: &str,
+    near: usize,
+) -> PyResult<(Bound<'py, PyList>, Vec<usize>, Vec<usize>)> {
+    let found = py.detach(|| look(&texts.bytes(), max_chars, tag, near));
+    Ok((PyList::new(py, found.first_lines)?, found.without, found.tagged))
+}
+
+/// The string of a row; empty where there is none.
+fn text<'a>(column: &[&'a [u8]], row: usize) -> &'a str {
+    column.get(row).and_then(|bytes| from_utf8(bytes).ok()).unwrap_or_default()
+}
+
+/// Returns the JSON of what each row says about itself.
+#[pyfunction]
+#[pyo3(signature = (ids, urls))]
+fn rows_about(py: Python<'_>, ids: Option<Strings>, urls: Option<Strings>) -> PyResult<Bound<'_, PyList>> {
+    let (ids, urls) =
+        (ids.as_ref().map_or_else(Vec::new, Strings::bytes), urls.as_ref().map_or_else(Vec::new, Strings::bytes));
+    let count = ids.len().max(urls.len());
+    let mut out = String::new();
+    let all = (0..count).map(|row| {
+        out.clear();
+        about(&mut out, text(&ids, row), text(&urls, row));
+        PyString::new(py, &out)
+    });
+    PyList::new(py, all)
+}
+
+/// Returns `before` with each of so many numbers after it.
+#[pyfunction]
+#[pyo3(signature = (before, first, count))]
+fn numbered<'py>(py: Python<'py>, before: &str, first: u64, count: usize) -> PyResult<Bound<'py, PyList>> {
+    let mut out = before.to_owned();
+    let all = (0..count).map(|row| {
+        out.truncate(before.len());
+        out += (first + row as u64).to_string().as_str();
+        PyString::new(py, &out)
+    });
+    PyList::new(py, all)
+}
+
+/// Adds this file's functions to `_core`.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(look_at_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(numbered, module)?)?;
+    module.add_function(wrap_pyfunction!(rows_about, module)?)
+}
