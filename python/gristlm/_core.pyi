@@ -399,8 +399,11 @@ class RowLoader:
 # --- rows ---
 
 # A `string` or `large_string` array; its strings need not be UTF-8.
-def look_at_rows(texts: _ArrowArray, max_chars: int, tag: str, near: int) -> tuple[list[str], list[int], list[int]]:
-    """First lines ("" where longer), rows that are null, blank or not UTF-8, rows with the tag near their start."""
+def look_at_rows(
+    texts: _ArrowArray, titles: _ArrowArray | None, max_chars: int, tag: str, near: int
+) -> tuple[list[str], list[int], list[int]]:
+    """Titles (of a row without one its first line, "" where longer), rows that are null, blank or not UTF-8, rows with
+    the tag near their start."""
 
 def numbered(before: str, first: int, count: int) -> list[str]: ...
 def rows_about(ids: _ArrowArray | None, urls: _ArrowArray | None) -> list[str]:

@@ -14,12 +14,14 @@ pytest.importorskip("pyarrow")
 import pyarrow as pa
 from file_source import LIMITS, expand
 
-from gristlm.collect import CollectConfig
+from gristlm import _core
+from gristlm.collect import CollectConfig, licences
 from gristlm.collect.batch import Batch
 from gristlm.collect.document import Document, Drop, Rows
 from gristlm.collect.files import columns
 from gristlm.collect.files.reading import File
 from gristlm.collect.files.rows import from_row
+from gristlm.errors import InputError
 
 pytestmark = pytest.mark.extras
 FILE = File(
@@ -42,7 +44,19 @@ texts = st.one_of(
 told = st.one_of(
     st.none(),
     st.sampled_from(
-        ["", "MIT", "mit", "en", "de-AT", "zxx", "no tag", 'https://example.org/ä"\\', " a  title\n", "t" * 400]
+        [
+            "",
+            "MIT",
+            "mit",
+            "en",
+            "de-AT",
+            "zxx",
+            "no tag",
+            'https://example.org/ä"\\',
+            " a  title\n",
+            "t" * 400,
+            "\x00\x7f\t\U0001f600",
+        ]
     ),
 )
 rows = st.lists(
@@ -123,3 +137,14 @@ def test_of_two_columns_of_one_name_the_last_is_taken() -> None:
     [found] = columns.documents(FILE, 1, batch)
     assert isinstance(found, Rows)
     assert list(found.documents()) == [from_row(FILE, number, row) for number, row in enumerate(batch.to_pylist(), 1)]
+
+
+def test_other_arrays_are_refused() -> None:
+    with pytest.raises(InputError, match="an Arrow array of Int64; give string or large_string"):
+        _core.look_at_rows(pa.array([3]), None, 100, licences.TAG, 2000)
+    assert _core.look_at_rows(pa.array([], pa.string()), None, 100, licences.TAG, 2000) == ([], [], [])
+    assert _core.look_at_rows(pa.array(["x", "a", None, " b "]).slice(1), None, 100, "b", 1) == (
+        ["a", "", "b"],
+        [1],
+        [2],
+    )

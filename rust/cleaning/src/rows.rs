@@ -10,24 +10,31 @@ use crate::counting::is_space;
 
 /// What [`look`] finds of N texts.
 pub struct Looks<'a> {
-    /// Of each, the first line that is not blank; empty where that is too long.
-    pub first_lines: Vec<&'a str>,
+    /// Of each, the title that it was told, else its first line that is not blank; empty where that is too long.
+    pub titles: Vec<&'a str>,
     /// Those that are blank, or not UTF-8.
     pub without: Vec<usize>,
     /// Those that hold the tag near their start.
     pub tagged: Vec<usize>,
 }
 
+/// Titles that were told are cut to so many characters.
+const MAX_TOLD: usize = 300;
+
 /// Looks at each text once.
 ///
-/// `max_chars` is the longest first line; all of a `tag` within the first `near` characters is found, and some after.
+/// `told` are titles, empty where there is none; fewer than texts will do. `max_chars` is the longest first line that is
+/// a title; all of a `tag` within the first `near` characters is found, and some after.
 #[must_use]
-pub fn look<'a>(texts: &[&'a [u8]], max_chars: usize, tag: &str, near: usize) -> Looks<'a> {
+pub fn look<'a>(texts: &[&'a [u8]], told: &[&'a str], max_chars: usize, tag: &str, near: usize) -> Looks<'a> {
     let tag = Finder::new(tag);
-    let mut found = Looks { first_lines: Vec::with_capacity(texts.len()), without: Vec::new(), tagged: Vec::new() };
+    let mut found = Looks { titles: Vec::with_capacity(texts.len()), without: Vec::new(), tagged: Vec::new() };
     for (row, bytes) in texts.iter().enumerate() {
         let text = from_utf8(bytes).map_or("", |text| text.trim_matches(is_space));
-        found.first_lines.push(first_line(text, max_chars));
+        found.titles.push(match told.get(row) {
+            Some(title) if !title.is_empty() => cut(title, MAX_TOLD),
+            _ => first_line(text, max_chars),
+        });
         if text.is_empty() {
             found.without.push(row);
         } else if tag.find(&bytes[..bytes.len().min(4 * near)]).is_some() {
@@ -38,9 +45,16 @@ pub fn look<'a>(texts: &[&'a [u8]], max_chars: usize, tag: &str, near: usize) ->
 }
 
 fn first_line(text: &str, max_chars: usize) -> &str {
-    let most = 4 * max_chars; // a character takes four bytes at most
-    let line = memchr(b'\n', &text.as_bytes()[..text.len().min(most + 1)]).map_or(text, |end| &text[..end]);
-    if line.len() <= max_chars || (line.len() <= most && line.chars().count() <= max_chars) { line } else { "" }
+    let near = &text.as_bytes()[..text.len().min(4 * max_chars + 1)]; // a character takes four bytes at most
+    let line = memchr(b'\n', near).map_or(text, |end| &text[..end]);
+    if cut(line, max_chars).len() == line.len() { line } else { "" }
+}
+
+fn cut(text: &str, max_chars: usize) -> &str {
+    if text.len() <= max_chars {
+        return text;
+    }
+    text.char_indices().nth(max_chars).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Appends the JSON object, in ASCII, of what a row says about itself; what is empty is left out.
@@ -92,10 +106,10 @@ mod tests {
         let long = "é".repeat(101);
         let texts: [&[u8]; 7] =
             [b" \n a title \n b", b"\x1c \xc2\x85", b"caf\xe9", long.as_bytes(), &long.as_bytes()[2..], b"", b"x TAG"];
-        let found = look(&texts, 100, "TAG", 1);
-        assert_eq!(found.first_lines, ["a title ", "", "", "", &long[2..], "", "x TAG"]);
+        let found = look(&texts, &["", "told"], 100, "TAG", 1);
+        assert_eq!(found.titles, ["a title ", "told", "", "", &long[2..], "", "x TAG"]);
         assert_eq!((found.without, found.tagged), (vec![1, 2, 5], vec![]));
-        assert_eq!(look(&texts, 100, "TAG", 2).tagged, [6]);
+        assert_eq!(look(&texts, &[], 100, "TAG", 2).tagged, [6]);
     }
 
     #[test]

@@ -48,36 +48,35 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Strings {
     }
 }
 
-/// Returns the first line of each text, which rows have none, and which hold the tag near their start.
+/// The strings of a column beside the texts, empty where null or not UTF-8; none without that column.
+fn told(column: Option<&Strings>) -> Vec<&str> {
+    column.map_or_else(Vec::new, |all| all.bytes().into_iter().map(|one| from_utf8(one).unwrap_or_default()).collect())
+}
+
+/// Returns the title of each row, which rows have no text, and which hold the tag near their start.
 #[pyfunction]
-#[pyo3(signature = (texts, max_chars, tag, near))]
+#[pyo3(signature = (texts, titles, max_chars, tag, near))]
 fn look_at_rows<'py>(
     py: Python<'py>,
     texts: Strings,
+    titles: Option<Strings>,
     max_chars: usize,
     tag: &str,
     near: usize,
 ) -> PyResult<(Bound<'py, PyList>, Vec<usize>, Vec<usize>)> {
-    let found = py.detach(|| look(&texts.bytes(), max_chars, tag, near));
-    Ok((PyList::new(py, found.first_lines)?, found.without, found.tagged))
-}
-
-/// The string of a row; empty where there is none.
-fn text<'a>(column: &[&'a [u8]], row: usize) -> &'a str {
-    column.get(row).and_then(|bytes| from_utf8(bytes).ok()).unwrap_or_default()
+    let found = py.detach(|| look(&texts.bytes(), &told(titles.as_ref()), max_chars, tag, near));
+    Ok((PyList::new(py, found.titles)?, found.without, found.tagged))
 }
 
 /// Returns the JSON of what each row says about itself.
 #[pyfunction]
 #[pyo3(signature = (ids, urls))]
 fn rows_about(py: Python<'_>, ids: Option<Strings>, urls: Option<Strings>) -> PyResult<Bound<'_, PyList>> {
-    let (ids, urls) =
-        (ids.as_ref().map_or_else(Vec::new, Strings::bytes), urls.as_ref().map_or_else(Vec::new, Strings::bytes));
-    let count = ids.len().max(urls.len());
+    let (ids, urls) = (told(ids.as_ref()), told(urls.as_ref()));
     let mut out = String::new();
-    let all = (0..count).map(|row| {
+    let all = (0..ids.len().max(urls.len())).map(|row| {
         out.clear();
-        about(&mut out, text(&ids, row), text(&urls, row));
+        about(&mut out, ids.get(row).unwrap_or(&""), urls.get(row).unwrap_or(&""));
         PyString::new(py, &out)
     });
     PyList::new(py, all)

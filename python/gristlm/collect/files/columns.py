@@ -14,8 +14,6 @@ from gristlm.collect.files.rows import BAD_ROW, MAX_TITLE, from_row, language_of
 if TYPE_CHECKING:
     from pyarrow import Array, RecordBatch
 
-_MAX_TOLD_TITLE = 300
-
 
 def documents(file: File, first: int, batch: RecordBatch) -> Iterator[Document | Drop | Rows]:
     """Yields the documents of rows `first` on, and a drop in the place of each that has none.
@@ -41,9 +39,7 @@ def documents(file: File, first: int, batch: RecordBatch) -> Iterator[Document |
     texts = batch.column(column)
     if pa.types.is_string_view(texts.type):
         texts = texts.cast(pa.large_string())
-    titles, without, tagged = _core.look_at_rows(texts, MAX_TITLE, licences.TAG, licences.TAG_WITHIN)
-    if (named := told["title"]) is not None:
-        titles = [title[:_MAX_TOLD_TITLE] or line for title, line in zip(named.to_pylist(), titles, strict=True)]
+    titles, without, tagged = _core.look_at_rows(texts, told["title"], MAX_TITLE, licences.TAG, licences.TAG_WITHIN)
     found = _each(licences.from_text, told["licence"], UNKNOWN_LICENCE, count)
     for row in tagged:
         if found[row] == UNKNOWN_LICENCE:
