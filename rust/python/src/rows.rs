@@ -19,15 +19,9 @@ impl Strings {
     /// The bytes of each, none of a null.
     fn bytes(&self) -> Vec<&[u8]> {
         fn of<O: OffsetSizeTrait>(array: &GenericStringArray<O>) -> Vec<&[u8]> {
-            let values = array.value_data();
-            let ends = array.value_offsets().windows(2);
-            ends.enumerate()
-                .map(
-                    |(row, ends)| {
-                        if array.is_null(row) { &[] } else { &values[ends[0].as_usize()..ends[1].as_usize()] }
-                    },
-                )
-                .collect()
+            let (values, ends) = (array.value_data(), array.value_offsets().windows(2));
+            let bytes = |ends: &[O]| values.get(ends[0].as_usize()..ends[1].as_usize()).unwrap_or_default();
+            ends.enumerate().map(|(row, ends)| if array.is_null(row) { &[] } else { bytes(ends) }).collect()
         }
         match self.0.data_type() {
             DataType::Utf8 => of(self.0.as_string::<i32>()),
