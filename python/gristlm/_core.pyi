@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal, Protocol, Self, TypeAlias, final
+from typing import Any, Literal, Protocol, Self, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ __all__ = [
     "PATTERNS",
     "ChatShape",
     "Decoder",
+    "MappedFile",
     "RowLoader",
     "TextClassifier",
     "TokenStore",
@@ -26,6 +27,7 @@ __all__ = [
     "clean_texts",
     "count_words",
     "cut_spans",
+    "dedup_by_id",
     "dedup_contamination",
     "dedup_exact",
     "dedup_group_partitions",
@@ -35,8 +37,10 @@ __all__ = [
     "dedup_substrings",
     "extract_page",
     "identify_languages",
+    "let_go",
     "likeliest",
     "look_at_rows",
+    "mapped_array",
     "numbered",
     "prepare_chats",
     "rows_about",
@@ -221,6 +225,9 @@ def type_token_curve(texts: _Texts, most: int) -> list[tuple[int, int]]:
 # Threads, progress, memory in bytes, folder.
 _How: TypeAlias = tuple[int | None, Callable[[int], object] | None, int | None, Path | None]
 
+def dedup_by_id(ids: _Texts, texts: _Texts, how: _How) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Order, repeats."""
+
 def dedup_exact(
     texts: _Texts,
     order: npt.NDArray[np.int64] | None,
@@ -277,6 +284,18 @@ def dedup_contamination(
     """Overlap, hits (document, start, end, evaluation text), too short."""
 
 def cut_spans(texts: _Texts, spans: npt.NDArray[np.int64], how: _How) -> list[str]: ...
+
+# --- mapped ---
+
+@final
+class MappedFile:
+    def __new__(cls, path: Path) -> MappedFile: ...
+    def __len__(self) -> int: ...
+    @property
+    def address(self) -> int: ...
+
+def mapped_array(folder: Path, length: int, dtype: str) -> npt.NDArray[Any]: ...
+def let_go() -> None: ...
 
 # --- generation ---
 

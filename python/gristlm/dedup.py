@@ -5,10 +5,10 @@ string array (pyarrow, Polars; nothing is copied on the way in), release the GIL
 and give the same result on any number of them. Ctrl-C ends a call within a moment; `progress`, where given, is called
 about twenty times a second with the bytes of text done so far (of all passes together).
 
-`memory` (bytes) bounds what a call holds beside the texts, but for some 60 bytes for each of them; what does not fit
-lies in `folder`, or in a temporary one. The result does not depend on it. With texts in a mapped file (Arrow IPC,
-opened with `pyarrow.memory_map`) the corpus may be larger than memory. Spans are bytes of the text's UTF-8, at
-character boundaries.
+`memory` (bytes) bounds what a call holds beside the texts; what does not fit lies in `folder`, or in a temporary one,
+arrays with a number for each text included (they are mapped files without a name, and go with the arrays). The result
+does not depend on it. With texts in a mapped file (Arrow IPC, opened with `pyarrow.memory_map`) the corpus may be
+larger than memory. Spans are bytes of the text's UTF-8, at character boundaries.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ __all__ = [
     "ExactResult",
     "MinHashResult",
     "SpanResult",
+    "by_id",
     "contamination",
     "cut",
     "exact",
@@ -140,6 +141,35 @@ def exact(
     placed = None if order is None else _order(order)
     with _room(num_threads, memory, folder, progress) as how:
         return ExactResult(*_core.dedup_exact(texts, placed, unit, how))
+
+
+def by_id(
+    ids: _Texts,
+    texts: _Texts,
+    *,
+    num_threads: int | None = None,
+    memory: int | None = None,
+    folder: Path | str | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Returns an `order` for `exact`, `minhash` and `substrings` that does not depend on how the texts lie.
+
+    Args:
+        ids: N ids.
+        texts: the N texts, which tell equal ids apart; equal texts of one id stay as they lie.
+        num_threads: None for all cores.
+        memory: Bytes to hold beside ids and texts; None for as many as it takes.
+        folder: Where the rest goes; None for a temporary folder.
+
+    Returns:
+        int64[N], the texts in the order of their ids' bytes; and bool[N], of each in that order, whether it has the id
+        of the one before it.
+
+    Raises:
+        InputError: there are more ids or fewer than texts.
+        StorageError: `folder` cannot be written.
+    """
+    with _room(num_threads, memory, folder, None) as how:
+        return _core.dedup_by_id(ids, texts, how)
 
 
 def minhash(
@@ -316,6 +346,7 @@ def substrings(
     order: NDArray[np.int64] | Sequence[int] | None = None,
     num_threads: int | None = None,
     memory: int | None = None,
+    folder: Path | str | None = None,
     progress: Progress | None = None,
 ) -> SpanResult:
     """Returns the spans whose every `min_bytes` bytes stood before, in an earlier text or earlier in the same one.
@@ -334,15 +365,17 @@ def substrings(
         num_threads: None for all cores.
         memory: Bytes to hold beside the texts: less memory, more passes over them. None takes about eight times their
             size.
+        folder: Where what there is for each text lies; None for a temporary folder.
         progress: Called with the bytes done.
 
     Raises:
         InputError: `min_bytes` or `min_tokens` is not positive, a text is longer than 4 GiB, or `order` names one
             twice.
+        StorageError: `folder` cannot be written.
     """
     placed = None if order is None else _order(order)
     length = _count("min_bytes", min_bytes), None if min_tokens is None else _count("min_tokens", min_tokens)
-    with _room(num_threads, memory, None, progress) as how:
+    with _room(num_threads, memory, folder, progress) as how:
         return SpanResult(_core.dedup_substrings(texts, placed, *length, how))
 
 

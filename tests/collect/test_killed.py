@@ -26,7 +26,7 @@ KILLS = ("part-00001.arrow", "part-00003.json", "train-00000.parquet")
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from gristlm.collect import CollectConfig, batch, gather, run, select
+from gristlm.collect import CollectConfig, batch, gather, run, shards
 
 batch.MAX_BATCH_ITEMS = 4
 out, kills = Path(sys.argv[2]), sys.argv[3:]
@@ -51,7 +51,7 @@ def dies_after(function, kill):
 for kill in kills:
     child = os.fork()
     if not child:
-        gather.atomic_path = select.atomic_path = dies(select.atomic_path, kill)
+        gather.atomic_path = shards.atomic_path = dies(shards.atomic_path, kill)
         gather.write_json = dies_after(gather.write_json, kill)
         run(CollectConfig(sources=[sys.argv[1]], num_threads=2), {}, out)
         os._exit(0)

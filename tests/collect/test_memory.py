@@ -10,12 +10,15 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pyarrow")
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from file_source import read
 
 from gristlm.collect.files.reading import Limits
@@ -64,14 +67,42 @@ def test_a_stream_is_never_held(tmp_path: Path) -> None:
     assert most < kept["bytes"]
 
 
+def short_rows(path: Path, size: int) -> int:
+    """Writes Parquet of `size` bytes of text in 83-word rows, every tenth nearly the one before; returns how many."""
+    rng, count = np.random.default_rng(0), 100_000
+    ends = pa.py_buffer(np.arange(count + 1, dtype=np.int64) * 498)
+    with pq.ParquetWriter(path, pa.schema({"text": pa.large_string()}), compression="zstd") as writer:
+        for _ in range(size // (498 * count)):
+            letters = rng.integers(97, 123, (count, 83, 6), dtype=np.uint8)
+            letters[:, :, 5] = ord(" ")
+            letters[9::10] = letters[8::10]
+            letters[9::10, 40, :5] = ord("a")
+            texts = pa.LargeStringArray.from_buffers(count, ends, pa.py_buffer(letters))
+            writer.write_table(pa.table({"text": texts}))
+    return size // (498 * count) * count
+
+
 @pytest.mark.skipif("GRISTLM_TEST_LARGE" not in os.environ, reason="writes 5 GB: set GRISTLM_TEST_LARGE=1")
 @pytest.mark.timeout(3600)
-def test_five_gigabytes_take_less_than_one(tmp_path: Path) -> None:
-    rows = stream(tmp_path / "rows.jsonl.zst", 5_000_000_000)
-    most = collect(tmp_path / "rows.jsonl.zst", tmp_path / "out")
-    assert json.loads((tmp_path / "out/report.json").read_text())["total"]["kept"]["documents"] > 0.99 * rows
-    print(f"{rows:,} rows, at most {most / 1e6:,.0f} MB")
+@pytest.mark.parametrize(("name", "write"), [("rows.jsonl.zst", stream), ("rows.parquet", short_rows)])
+def test_five_gigabytes_take_less_than_one(tmp_path: Path, name: str, write: Callable[[Path, int], int]) -> None:
+    rows = write(tmp_path / name, 5_000_000_000)
+    most = collect(tmp_path / name, tmp_path / "out")
+    kept = json.loads((tmp_path / "out/report.json").read_text())["total"]["kept"]["documents"]
+    print(f"{rows:,} rows, {kept:,} kept, at most {most / 1e6:,.0f} MB")
+    assert kept > 0.89 * rows
     assert most < 1_000_000_000
+
+
+def test_there_may_be_more_parts_than_files_may_be_open(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"text": "Row {n} is the {n * 7919}th."}}\n' for n in range(240)))
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))\n"
+    small = "from gristlm.collect import batch; batch.MAX_BATCH_ITEMS = 4\n"
+    for name, limits in (("few", few + small), ("many", "")):
+        command = [sys.executable, "-c", limits + COLLECT, str(tmp_path / "rows.jsonl"), str(tmp_path / name), "{}"]
+        subprocess.run(command, check=True, capture_output=True)
+    files = [sorted((tmp_path / name).glob("*.parquet")) for name in ("few", "many")]
+    assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
 
 
 def test_a_line_of_a_gigabyte_costs_itself(tmp_path: Path) -> None:

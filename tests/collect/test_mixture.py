@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gristlm.collect import CollectConfig, run
 from gristlm.collect.config import MixtureConfig
 from gristlm.collect.mixture import copies, targets
+from gristlm.collect.split import position
 from gristlm.errors import ConfigError, DamagedArtifactError
 
 
@@ -30,6 +31,25 @@ def collect(output: Path, *sources: Path, **settings: object) -> list[dict[str, 
     return [row for name in ("train", "heldout") for row in pq.read_table(output / f"{name}-00000.parquet").to_pylist()]
 
 
+def counted(parts: list[tuple[list[str], list[str]]], sizes: np.ndarray, config: MixtureConfig) -> np.ndarray:
+    times = np.zeros(len(sizes), dtype=np.int32)
+    copies(parts, sizes, config, 3, times, np.zeros(len(sizes)))
+    return times
+
+
+def by_sorting(ids: list[str], sources: list[str], sizes: np.ndarray, config: MixtureConfig) -> np.ndarray:
+    """The slow twin: all documents of a source in the order of their hashes."""
+    times, names = np.zeros(len(ids), dtype=np.int64), np.array(sources)
+    for name, target in targets({name: int(sizes[names == name].sum()) for name in set(sources)}, config).items():
+        rows = np.flatnonzero(names == name)
+        epochs, rest = divmod(target, int(sizes[rows].sum()))
+        order = sorted(rows, key=lambda row: (position(f"3/{ids[row]}"), ids[row]))
+        reached = np.concatenate(([0], np.cumsum(sizes[order])))
+        times[rows] = int(epochs)
+        times[order[: int(np.argmin(np.abs(reached - rest)))]] += 1
+    return times
+
+
 @given(
     sizes=st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=20), min_size=1, max_size=4),
     weights=st.lists(st.floats(0.01, 10), min_size=4, max_size=4),
@@ -43,7 +63,7 @@ def test_shares_are_met_and_no_source_is_read_too_often(
     sources = [name for name, each in zip(names, sizes, strict=True) for _ in each]
     flat = np.array([size for each in sizes for size in each])
     ids = [f"id{number}" for number in range(len(flat))]
-    times = copies(ids, sources, flat, config, seed=3)
+    times = counted([(ids, sources)], flat, config)
     wanted = targets({name: sum(each) for name, each in zip(names, sizes, strict=True)}, config)
     for name, each in zip(names, sizes, strict=True):
         here = np.array(sources) == name
@@ -51,8 +71,11 @@ def test_shares_are_met_and_no_source_is_read_too_often(
         assert times[here].max() - times[here].min() <= 1
         assert abs((times * flat)[here].sum() - wanted[name]) <= max(each) / 2 + 1e-6
     order = np.random.default_rng(0).permutation(len(flat))  # the order of the documents does not matter
-    again = copies([ids[at] for at in order], [sources[at] for at in order], flat[order], config, seed=3)
-    assert (again == times[order]).all()
+    shuffled = [ids[at] for at in order], [sources[at] for at in order]
+    assert (counted([shuffled], flat[order], config) == times[order]).all()
+    parts = [(shuffled[0][start : start + 7], shuffled[1][start : start + 7]) for start in range(0, len(ids), 7)]
+    assert (counted(parts, flat[order], config) == times[order]).all()
+    assert (times == by_sorting(ids, sources, flat, config)).all()
 
 
 def test_a_mixture_leaves_out_and_repeats(tmp_path: Path) -> None:

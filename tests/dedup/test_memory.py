@@ -140,6 +140,37 @@ def test_long_texts_keep_to_the_memory() -> None:
     assert int(grown) < 32_000, f"{grown} KiB beside the texts"
 
 
+def test_what_there_is_for_each_text_lies_in_files() -> None:
+    """A million texts of eight letters, every tenth a copy: their places, order and twins take more than 60 MB."""
+    code = (
+        "import threading, numpy as np, pyarrow as pa\n"
+        "from gristlm import dedup\n"
+        "def held():\n"
+        "    return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('RssAnon'))\n"
+        "letters = np.random.default_rng(0).integers(97, 123, (1_000_000, 8), dtype=np.uint8)\n"
+        "letters[9::10] = letters[8::10]\n"
+        "ends = pa.py_buffer(np.arange(1_000_001, dtype=np.int64) * 8)\n"
+        "texts = pa.LargeStringArray.from_buffers(1_000_000, ends, pa.py_buffer(letters))\n"
+        "dedup.minhash(texts.slice(0, 1000), memory=4_000_000)\n"
+        "before, most, done = held(), 0, threading.Event()\n"
+        "def look():\n"
+        "    global most\n"
+        "    while not done.wait(0.005):\n"
+        "        most = max(most, held())\n"
+        "thread = threading.Thread(target=look)\n"
+        "thread.start()\n"
+        "order, repeats = dedup.by_id(texts, texts, memory=4_000_000)\n"
+        "copies = dedup.exact(texts, order=order, memory=4_000_000)\n"
+        "near = dedup.minhash(texts, order=order, memory=4_000_000)\n"
+        "done.set()\n"
+        "thread.join()\n"
+        "assert repeats.sum() >= 100_000 and (near.keep == copies.keep).all() and not near.keep[9::10].any()\n"
+        "print(most - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 32_000, f"{done.stdout} KiB"
+
+
 @pytest.mark.parametrize("name", ["bands-00000.bin", "groups-100.bin"])
 @pytest.mark.parametrize("harm", [-1, 0, 8, 15, 20, "cut short", "cut to nothing", "longer"])
 def test_damaged_intermediate_files_are_named(tmp_path: Path, name: str, harm: int | str) -> None:

@@ -9,12 +9,13 @@ and Megatron's mixtures draw at random while they train, which says nothing of w
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gristlm import _core
 from gristlm.collect.config import MixtureConfig
@@ -22,6 +23,8 @@ from gristlm.collect.split import position
 from gristlm.errors import ConfigError, InputError
 
 REASON = "mixture"
+_BUCKETS = 1 << 16
+_ROWS = 256  # whose tokens are held at a time
 
 
 def targets(sizes: Mapping[str, int], config: MixtureConfig) -> dict[str, float]:
@@ -48,59 +51,85 @@ def targets(sizes: Mapping[str, int], config: MixtureConfig) -> dict[str, float]
 
 
 def copies(
-    ids: Sequence[str], sources: Sequence[str], sizes: npt.NDArray[np.int64], config: MixtureConfig, seed: int
-) -> npt.NDArray[np.int64]:
-    """Returns int64[N]: how often each document is to be written.
+    parts: Sequence[tuple[Sequence[str], Sequence[str]]],
+    sizes: npt.NDArray[np.int64],
+    config: MixtureConfig,
+    seed: int,
+    times: npt.NDArray[np.int32],
+    places: npt.NDArray[np.float64],
+) -> None:
+    """Puts into `times` how often each document is to be written.
 
-    Whole epochs first; of the rest, documents in the order of their hash, to the size nearest to the target.
+    Whole epochs first; of the rest, documents in the order of their hash, to the size nearest to the target. No more
+    than one document in 65,536 is sorted at a time: hashes part them into buckets, and all but one are taken whole.
+
+    Args:
+        parts: ids and sources of the N documents, in parts that are looked at twice.
+        sizes: int64[N], in the unit that is weighed; 0 for a document that is no part of the mixture.
+        config: the weights.
+        seed: of the hash.
+        times: int32[N].
+        places: float64[N], for the hashes.
 
     Raises:
         ConfigError: the weights do not fit the sources.
     """
-    names = np.array(sources, dtype=object)
-    there = {str(name): int(sizes[names == name].sum()) for name in dict.fromkeys(sources)}
-    times = np.zeros(len(ids), dtype=np.int64)
-    for name, target in targets(there, config).items():
-        rows = np.flatnonzero(names == name)
-        epochs, rest = divmod(target, there[name]) if there[name] else (0, 0.0)
-        order = sorted(rows, key=lambda row: (position(f"{seed}/{ids[row]}"), ids[row]))
-        reached = np.concatenate(([0], np.cumsum(sizes[order])))
-        times[rows] = int(epochs)
-        times[order[: int(np.argmin(np.abs(reached - rest)))]] += 1
-    return times
+    buckets: dict[str, npt.NDArray[np.int64]] = {}
+    for row, name, source, size in _documents(parts, sizes):
+        places[row] = place = position(f"{seed}/{name}")
+        buckets.setdefault(source, np.zeros(_BUCKETS, dtype=np.int64))[int(place * _BUCKETS)] += size
+    there = {source: int(sums.sum()) for source, sums in buckets.items()}
+    wanted = {source: divmod(target, there[source]) for source, target in targets(there, config).items()}
+    split = {source: int(np.searchsorted(np.cumsum(sums), wanted[source][1])) for source, sums in buckets.items()}
+    between: dict[str, list[tuple[float, str, int]]] = {source: [] for source in buckets}
+    for row, name, source, _ in _documents(parts, sizes):
+        place = float(places[row])
+        bucket = int(place * _BUCKETS)
+        times[row] = int(wanted[source][0]) + (bucket < split[source])
+        if bucket == split[source]:
+            between[source].append((place, name, row))
+    for source, documents in between.items():
+        rows = [row for _, _, row in sorted(documents)]
+        reached = int(buckets[source][: split[source]].sum()) + np.concatenate(([0], np.cumsum(sizes[rows])))
+        times[rows[: int(np.argmin(np.abs(reached - wanted[source][1])))]] += 1
 
 
-def measures(tables: Sequence[pa.Table], config: MixtureConfig, num_threads: int | None) -> npt.NDArray[np.int64]:
-    """Returns int64[N]: the size of each document in what is weighed.
+def _documents(
+    parts: Sequence[tuple[Sequence[str], Sequence[str]]], sizes: npt.NDArray[np.int64]
+) -> Iterator[tuple[int, str, str, int]]:
+    """Yields row, id, source and size of each document of the mixture."""
+    start = 0
+    for ids, sources in parts:
+        weighed = zip(ids, sources, sizes[start : start + len(ids)].tolist(), strict=True)
+        yield from ((row, *each) for row, each in enumerate(weighed, start) if each[2])
+        start += len(ids)
+
+
+def meter(config: MixtureConfig, num_threads: int | None) -> Callable[[pa.ChunkedArray], npt.NDArray[np.int64]]:
+    """Returns what gives the size of each of N texts, int64[N], in what is weighed.
 
     Raises:
         InputError: the tokenizer cannot be read.
     """
-    counter = _counter(config.tokenizer, num_threads) if config.tokenizer else None
-    sizes: list[npt.NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
-    for table in tables:
-        for chunk in table.column("text").chunks:
-            for start in range(0, len(chunk), 256):
-                piece = chunk.slice(start, 256)
-                if config.by == "documents":
-                    sizes.append(np.ones(len(piece), dtype=np.int64))
-                elif counter is not None:
-                    sizes.append(counter(piece))
-                else:
-                    sizes.append(np.array([len(text.as_buffer()) for text in piece], dtype=np.int64))
-    return np.concatenate(sizes)
-
-
-def _counter(tokenizer: str, num_threads: int | None) -> Callable[[pa.Array], npt.NDArray[np.int64]]:
+    if config.by == "documents":
+        return lambda texts: np.ones(len(texts), dtype=np.int64)
+    if config.tokenizer is None:
+        return lambda texts: np.asarray(pc.binary_length(texts), dtype=np.int64)
     try:
-        state = _core.TokenizerState.from_json(Path(tokenizer).read_bytes(), tokenizer)
+        state = _core.TokenizerState.from_json(Path(config.tokenizer).read_bytes(), config.tokenizer)
     except OSError as error:
-        raise InputError(f"mixture.tokenizer {tokenizer} cannot be read: {error}") from error
+        raise InputError(f"mixture.tokenizer {config.tokenizer} cannot be read: {error}") from error
     encoder = _core.Tokenizer(state)
-    return lambda texts: np.diff(encoder._encode_batch(texts, num_threads, None, None)[1])
+
+    def tokens(texts: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+        pieces = [chunk.slice(start, _ROWS) for chunk in texts.chunks for start in range(0, len(chunk), _ROWS)]
+        counts = [np.diff(encoder._encode_batch(piece, num_threads, None, None)[1]) for piece in pieces]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *counts])
+
+    return tokens
 
 
-def repeated(table: pa.Table, times: npt.NDArray[np.int64]) -> pa.Table:
+def repeated(table: pa.Table, times: npt.NDArray[np.integer]) -> pa.Table:
     """Returns `table` with each row as often as `times` ([rows]) says.
 
     A copy's id ends in `#epoch=2` and so on, and its metadata says `epoch`: ids stay unique, the split stays the same.

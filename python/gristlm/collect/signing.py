@@ -7,7 +7,8 @@ and a worker reads one such part of all files at a time. Verifying the candidate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,11 @@ _POSITIONS = "positions.npy"
 _PARTITIONS = 32  # that one job groups
 
 
-def sign_on_ray(parts: Sequence[Path], positions: npt.NDArray[np.int64], folder: Path, workers: Workers) -> None:
+def sign_on_ray(parts: Mapping[Path, int], positions: npt.NDArray[np.int64], folder: Path, workers: Workers) -> None:
     """Leaves in `folder` all that `dedup.minhash` lays there before it verifies.
 
     Args:
-        parts: Arrow files with all N documents, in reach of all workers, as is `folder`.
+        parts: Arrow files with all N documents, and how many each has; in reach of all workers, as is `folder`.
         positions: int64[N]: of each document in the order of all, -1 for an exact copy.
         folder: where the files go.
         workers: of the cluster.
@@ -40,10 +41,19 @@ def sign_on_ray(parts: Sequence[Path], positions: npt.NDArray[np.int64], folder:
     with atomic_path(folder / _POSITIONS) as path, path.open("wb") as file:
         np.save(file, positions)
     shards = -(-len(positions) // dedup.SHARD_TEXTS)
-    shared: Job = {"folder": str(folder.absolute()), "parts": [str(part.absolute()) for part in parts]}
-    workers.run("sign", _sign, [{**shared, "shard": shard} for shard in range(shards)])
+    where = str(folder.absolute())
+    starts = list(itertools.accumulate(parts.values(), initial=0))
+    jobs: list[Job] = []
+    for shard, first in enumerate(range(0, len(positions), dedup.SHARD_TEXTS)):
+        here = [
+            (str(part.absolute()), start)
+            for part, start, end in zip(parts, starts, starts[1:], strict=False)
+            if start < first + dedup.SHARD_TEXTS and end > first
+        ]
+        jobs.append({"folder": where, "shard": shard, "parts": [name for name, _ in here], "start": here[0][1]})
+    workers.run("sign", _sign, jobs)
     firsts = range(0, dedup.PARTITIONS, _PARTITIONS) if shards else ()
-    workers.run("group", _group, [{"folder": shared["folder"], "shards": shards, "first": first} for first in firsts])
+    workers.run("group", _group, [{"folder": where, "shards": shards, "first": first} for first in firsts])
 
 
 def _sign(job: Job) -> Job:
@@ -53,7 +63,7 @@ def _sign(job: Job) -> Job:
     positions = np.load(folder / _POSITIONS, mmap_mode="r")[start : start + dedup.SHARD_TEXTS]
     try:
         with mapped.tables([Path(part) for part in job["parts"]]) as tables:
-            texts = pa.concat_tables(tables).column("text").slice(start, len(positions))
+            texts = pa.concat_tables(tables).column("text").slice(start - int(job["start"]), len(positions))
             dedup.sign_shard(texts, np.array(positions), shard, folder, num_threads=1)
     except GristlmError as error:
         return {"error": str(error)}

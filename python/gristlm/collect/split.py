@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,20 +20,34 @@ def group(document_id: str) -> str:
     return document_id.partition("#")[0]
 
 
-def heldout(document_ids: Sequence[str], fraction: float) -> npt.NDArray[np.bool_]:
-    """Returns bool[N]: whether each document is held out.
+def heldout(parts: Sequence[Sequence[str]], fraction: float) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+    """Yields the number of a part and bool[N]: whether each of its documents is held out; what comes later counts.
 
     A document is held out where `position(group(id)) < fraction`. So that neither side of a tiny corpus is empty
-    (ours), given two groups, the one of the lowest position is held out and that of the highest never.
+    (ours), given two groups, the one of the lowest position is held out and that of the highest never; groups of one
+    position are told apart by name.
+
+    Args:
+        parts: the documents' ids; each part is looked at once, some twice.
+        fraction: of the groups that is held out, about.
     """
-    places = np.fromiter((position(group(each)) for each in document_ids), np.float64, len(document_ids))
-    held = places < fraction
-    if fraction > 0 and len(document_ids):
-        # Groups of one position are told apart by name; there is one row at each end, nearly always.
-        lowest = min(group(document_ids[row]) for row in np.flatnonzero(places == places.min()))
-        highest = max(group(document_ids[row]) for row in np.flatnonzero(places == places.max()))
-        if lowest != highest:
-            for name, side in ((lowest, True), (highest, False)):
-                for row in np.flatnonzero(places == position(name)):
-                    held[row] = side if group(document_ids[row]) == name else held[row]
-    return held
+    ends: list[tuple[float, float]] = []
+    lowest, highest = (2.0, ""), (-1.0, "")
+    for number, part in enumerate(parts):
+        groups = [group(each) for each in part]
+        places = np.fromiter(map(position, groups), np.float64, len(groups))
+        yield number, places < fraction
+        if len(groups):
+            low, high = places.min(), places.max()
+            lowest = min(lowest, (low, min(groups[row] for row in np.flatnonzero(places == low))))
+            highest = max(highest, (high, max(groups[row] for row in np.flatnonzero(places == high))))
+        ends.append((float(places.min(initial=2)), float(places.max(initial=-1))))
+    if fraction <= 0 or lowest[1] == highest[1]:
+        return
+    for number, (low, high) in enumerate(ends):
+        if low == lowest[0] or high == highest[0]:
+            groups = [group(each) for each in parts[number]]
+            held = np.fromiter((position(name) < fraction for name in groups), np.bool_, len(groups))
+            for name, side in ((lowest[1], True), (highest[1], False)):
+                held[[row for row, each in enumerate(groups) if each == name]] = side
+            yield number, held

@@ -72,10 +72,10 @@ fn run(work: &str, texts: &[&str]) -> Result<usize, Box<dyn Error>> {
     let go_on: gristlm_cleaning::Step<'_> = &|_| true;
     Ok(match work {
         "signatures" => signatures(texts, 112, 5, 0, Room::default())?.len(),
-        "minhash" => near_duplicates(texts, None, &options, Room::default())?.keep.len(),
-        "exact" => exact(texts, Unit::Document, Room::default())?.spans.len(),
-        "lines" => exact(texts, Unit::Line, Room::default())?.spans.len(),
-        "substrings" => substrings(texts, None, Length::Bytes(200), Room::default())?.len(),
+        "minhash" => near_duplicates(&texts, None, &options, Room::default())?.keep.len(),
+        "exact" => exact(&texts, Unit::Document, Room::default())?.spans.len(),
+        "lines" => exact(&texts, Unit::Line, Room::default())?.spans.len(),
+        "substrings" => substrings(&texts, None, Length::Bytes(200), Room::default())?.len(),
         "contamination" => contamination(texts, &texts[..texts.len().min(20)], 13, Room::default())?.hits.len(),
         "quality" => clean(texts, &rules(&["gopher_quality", "gopher_repetition", "c4", "fineweb"])?, go_on)?.len(),
         "personal" => clean(texts, &rules(&["personal_data"])?, go_on)?.len(),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::corpus::Corpus;
 use crate::minhash::MinHash;
 use crate::order::Order;
 use crate::room::{Room, damaged, storage, write_whole};
@@ -52,14 +53,13 @@ impl Bands {
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
-    pub fn sign(texts: &[&str], same: &[u32], order: &Order, how: &MinHash, room: Room<'_>) -> Result<Self, Error> {
+    pub fn sign(texts: &dyn Corpus, same: &[u32], order: &Order, how: &MinHash, room: Room<'_>) -> Result<Self, Error> {
         let permutations = Permutations::new(how.bands * how.rows, how.seed);
         let mut out = Self { shards: Vec::new(), fingerprint: how.fingerprint() };
-        for (number, chunk) in texts.chunks(SHARD).enumerate() {
-            let own: Vec<Own<'_>> = (number * SHARD..)
-                .zip(chunk)
-                .filter(|(text, _)| same[*text] as usize == *text)
-                .map(|(text, content)| (*content, order.position(text as u32)))
+        for (number, first) in (0..texts.len()).step_by(SHARD).enumerate() {
+            let own: Vec<Own<'_>> = (first..texts.len().min(first + SHARD))
+                .filter(|text| same[*text] as usize == *text)
+                .map(|text| (texts.text(text), order.position(text as u32)))
                 .collect();
             let Some((_, folder)) = room.spill() else {
                 out.shards.push(Shard::Held(sign_own(&own, &permutations, how, room)?));

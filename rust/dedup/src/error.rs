@@ -61,6 +61,14 @@ pub enum Error {
         /// How often each may come.
         once: &'static str,
     },
+    /// More ids than texts, or fewer.
+    #[error("there are {ids} ids and {texts} texts; give one for each")]
+    Ids {
+        /// How many ids there are.
+        ids: usize,
+        /// How many texts.
+        texts: usize,
+    },
     /// A shard of a corpus that is none.
     #[error("a shard has {texts} texts and {given} positions; give one for each, of at most {limit} texts")]
     Positions {

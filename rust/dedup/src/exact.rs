@@ -6,28 +6,32 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use gristlm_mapped::Array;
 use rayon::prelude::*;
 
-use crate::error::check_texts;
-use crate::order::choose;
+use crate::corpus::{Corpus, check_lengths};
+use crate::order::{Order, choose};
 use crate::pieces::{Unit, pieces};
 use crate::room::Room;
 use crate::spans::Span;
 use crate::spill::{PARTITIONS, Record, Spill, partition};
 use crate::{Error, hash};
 
-/// Bytes of text whose units go to the partitions at a time.
+/// Bytes of text whose units go to the partitions at a time, and what a text takes meanwhile.
 const BLOCK: usize = 8 << 20;
+const OVERHEAD: usize = 64;
+
+/// Texts whose spans are gathered at a time.
+const GATHERED: usize = 1 << 14;
 
 /// Which texts stay, and what in the others stood before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exact {
     /// Whether anything of the text is left: false where every unit stood before.
-    pub keep: Vec<bool>,
+    pub keep: Array<bool>,
     /// For a dropped text the first text that holds its first unit, else its own index.
-    pub cluster: Vec<i64>,
+    pub cluster: Array<i64>,
     /// The units that stood before, in order: cutting them leaves each unit once. A unit's span has its line break.
-    pub spans: Vec<Span>,
+    pub spans: Array<Span>,
 }
 
 /// Finds what is equal. Units of white space alone are never duplicates; a text without any other unit stays, unless
@@ -35,19 +39,16 @@ pub struct Exact {
 ///
 /// # Errors
 /// [`Error::TooManyTexts`], [`Error::TooMuchText`], [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
-pub fn exact(texts: &[&str], unit: Unit, room: Room<'_>) -> Result<Exact, Error> {
-    check_texts(texts.len())?;
-    let limit = u32::MAX as usize;
-    if let Some(document) = texts.iter().position(|text| text.len() > limit) {
-        return Err(Error::TooMuchText { document, given: texts[document].len(), limit });
-    }
+pub fn exact(texts: &dyn Corpus, unit: Unit, room: Room<'_>) -> Result<Exact, Error> {
+    check_lengths(texts)?;
     let mut spill = Spill::new(room);
     // Units before each text; its own are numbered from there.
-    let mut before = vec![0_u64; texts.len() + 1];
+    let mut before = room.array(texts.len() + 1, |_| 0_u64)?;
     let mut first = 0;
     while first < texts.len() {
-        let last = block_end(texts, first);
-        let (counts, parted) = hash_units(&texts[first..last], first, unit, room)?;
+        let block = block(texts, first);
+        let last = first + block.len();
+        let (counts, parted) = hash_units(&block, first, unit, room)?;
         for part in parted {
             spill.add(&part)?;
         }
@@ -56,45 +57,66 @@ pub fn exact(texts: &[&str], unit: Unit, room: Room<'_>) -> Result<Exact, Error>
         }
         first = last;
     }
-    let marks = Marks::new(before[texts.len()], texts.len());
+    let marks = Marks::new(before[texts.len()], texts.len(), room)?;
     (0..PARTITIONS).into_par_iter().try_for_each(|part| {
         room.did(0)?;
         mark_repeated(texts, &spill.read(part)?, &before, &marks);
         Ok(())
     })?;
     drop(spill);
-    Ok(gather(texts, unit, &before, &marks))
+    gather(texts, unit, &before, &marks, room)
 }
 
 /// [`exact`] among the texts that `order` names, the first copy by it; the others stay as they are. None is all as they lie.
 ///
 /// # Errors
 /// As [`exact`], and [`Error::Order`].
-pub fn exact_in_order(texts: &[&str], order: Option<&[i64]>, unit: Unit, room: Room<'_>) -> Result<Exact, Error> {
+pub fn exact_in_order(texts: &dyn Corpus, order: Option<&[i64]>, unit: Unit, room: Room<'_>) -> Result<Exact, Error> {
     let Some(order) = order else { return exact(texts, unit, room) };
-    let found = exact(&choose(texts, Some(order))?, unit, room)?;
-    let mut out =
-        Exact { keep: vec![true; texts.len()], cluster: (0..texts.len() as i64).collect(), spans: found.spans };
-    for (text, (keep, cluster)) in order.iter().zip(found.keep.into_iter().zip(found.cluster)) {
-        out.keep[*text as usize] = keep;
-        out.cluster[*text as usize] = order[cluster as usize];
+    if unit == Unit::Document && order.len() == texts.len() {
+        return copies_in_order(texts, &Order::new(Some(order), texts.len(), room)?, room);
     }
-    for span in &mut out.spans {
+    let found = exact(&choose(texts, order, room)?, unit, room)?;
+    let keep = room.array(texts.len(), |_| true)?;
+    let mut out = Exact { keep, cluster: room.array(texts.len(), |text| text as i64)?, spans: found.spans };
+    for (at, text) in order.iter().enumerate() {
+        out.keep[*text as usize] = found.keep[at];
+        out.cluster[*text as usize] = order[found.cluster[at] as usize];
+    }
+    for span in out.spans.iter_mut() {
         span.document = order[span.document as usize];
     }
     out.spans.sort_unstable();
     Ok(out)
 }
 
-fn block_end(texts: &[&str], first: usize) -> usize {
+/// Equal texts, looked at as they lie, of which the first by `order` stays.
+fn copies_in_order(texts: &dyn Corpus, order: &Order, room: Room<'_>) -> Result<Exact, Error> {
+    let mut found = exact(texts, Unit::Document, room)?;
+    let first = order.first_of_clusters(&found.cluster, room)?;
+    let mut filled = 0;
+    for (text, first) in first.iter().map(|first| *first as usize).enumerate() {
+        found.keep[text] = first == text;
+        found.cluster[text] = first as i64;
+        if first != text {
+            // As many as there were: one of each cluster stays, whichever it is.
+            found.spans[filled] = Span { document: text as i64, start: 0, end: texts.text(text).len() as i64 };
+            filled += 1;
+        }
+    }
+    Ok(found)
+}
+
+/// The texts from `first` on whose units go to the partitions together.
+fn block(texts: &dyn Corpus, first: usize) -> Vec<&str> {
     let mut bytes = 0;
-    texts[first..]
-        .iter()
-        .position(|text| {
-            bytes += text.len() + 16;
-            bytes >= BLOCK
-        })
-        .map_or(texts.len(), |at| first + at + 1)
+    let mut block = Vec::new();
+    while first + block.len() < texts.len() && bytes < BLOCK {
+        let text = texts.text(first + block.len());
+        bytes += text.len() + OVERHEAD;
+        block.push(text);
+    }
+    block
 }
 
 /// How many units each text has; and the records, per thread's share of the texts and partition.
@@ -138,17 +160,17 @@ fn hash_units(texts: &[&str], first: usize, unit: Unit, room: Room<'_>) -> Resul
 /// What the partitions found.
 struct Marks {
     /// A bit for each unit: whether it stood before.
-    repeated: Vec<AtomicU64>,
+    repeated: Array<AtomicU64>,
     /// For each text, the text that held its first unit before; `u32::MAX` for none.
-    holder: Vec<AtomicU32>,
+    holder: Array<AtomicU32>,
 }
 
 impl Marks {
-    fn new(units: u64, texts: usize) -> Self {
-        Self {
-            repeated: (0..units.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
-            holder: (0..texts).map(|_| AtomicU32::new(u32::MAX)).collect(),
-        }
+    fn new(units: u64, texts: usize, room: Room<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            repeated: room.array(units.div_ceil(64) as usize, |_| AtomicU64::new(0))?,
+            holder: room.array(texts, |_| AtomicU32::new(u32::MAX))?,
+        })
     }
 
     fn repeated(&self, unit: u64) -> bool {
@@ -156,13 +178,13 @@ impl Marks {
     }
 }
 
-fn mark_repeated(texts: &[&str], records: &[Record], before: &[u64], marks: &Marks) {
+fn mark_repeated(texts: &dyn Corpus, records: &[Record], before: &[u64], marks: &Marks) {
     // Open addressing; a slot holds the number of a record and one.
     let size = (records.len() * 2).next_power_of_two();
     let mut table = vec![0_u32; size];
     let compared = |record: &Record| {
         let start = record.start as usize;
-        &texts[record.document as usize].as_bytes()[start..start + record.length as usize]
+        &texts.text(record.document as usize).as_bytes()[start..start + record.length as usize]
     };
     for (number, record) in records.iter().enumerate() {
         let mut slot = record.hash as usize & (size - 1);
@@ -184,37 +206,43 @@ fn mark_repeated(texts: &[&str], records: &[Record], before: &[u64], marks: &Mar
     }
 }
 
-fn gather(texts: &[&str], unit: Unit, before: &[u64], marks: &Marks) -> Exact {
-    let found: Vec<(bool, i64, Vec<Span>)> = texts
-        .par_iter()
-        .enumerate()
-        .with_min_len(64)
-        .map(|(document, text)| {
-            let units = before[document]..before[document + 1];
-            let gone = units.clone().filter(|unit| marks.repeated(*unit)).count() as u64;
-            let keep = gone == 0 || gone < units.end - units.start;
-            let mut spans = Vec::new();
-            if gone > 0 {
-                let mut number = units.start;
-                pieces(text, unit, |piece| {
-                    if marks.repeated(number) {
-                        let (start, end) = (piece.start as i64, piece.end as i64);
-                        spans.push(Span { document: document as i64, start, end });
-                    }
-                    number += 1;
-                });
-            }
-            let holder = marks.holder[document].load(Ordering::Relaxed);
-            (keep, if keep { document as i64 } else { i64::from(holder) }, spans)
-        })
-        .collect();
-    let mut out = Exact::default();
-    for (keep, cluster, spans) in found {
-        out.keep.push(keep);
-        out.cluster.push(cluster);
-        out.spans.extend(spans);
+fn gather(texts: &dyn Corpus, unit: Unit, before: &[u64], marks: &Marks, room: Room<'_>) -> Result<Exact, Error> {
+    let gone = |text: usize| (before[text]..before[text + 1]).filter(|at| marks.repeated(*at)).count() as u64;
+    let keep = room.array(texts.len(), |text| {
+        let gone = gone(text);
+        gone == 0 || gone < before[text + 1] - before[text]
+    })?;
+    let cluster = room.array(texts.len(), |text| match keep[text] {
+        true => text as i64,
+        false => i64::from(marks.holder[text].load(Ordering::Relaxed)),
+    })?;
+    let count: u64 = marks.repeated.iter().map(|bits| u64::from(bits.load(Ordering::Relaxed).count_ones())).sum();
+    let mut spans = room.array(count as usize, |_| Span::default())?;
+    let mut filled = 0;
+    for first in (0..texts.len()).step_by(GATHERED) {
+        let found: Vec<Span> = (first..texts.len().min(first + GATHERED))
+            .into_par_iter()
+            .with_min_len(64)
+            .filter(|text| gone(*text) > 0)
+            .flat_map_iter(|text| spans_of(text, texts.text(text), unit, before[text], marks))
+            .collect();
+        spans[filled..filled + found.len()].copy_from_slice(&found);
+        filled += found.len();
     }
-    out
+    Ok(Exact { keep, cluster, spans })
+}
+
+/// The units of one text that stood before; `before` is the number of its first.
+fn spans_of(document: usize, text: &str, unit: Unit, before: u64, marks: &Marks) -> Vec<Span> {
+    let mut number = before;
+    let mut spans = Vec::new();
+    pieces(text, unit, |piece| {
+        if marks.repeated(number) {
+            spans.push(Span { document: document as i64, start: piece.start as i64, end: piece.end as i64 });
+        }
+        number += 1;
+    });
+    spans
 }
 
 #[cfg(test)]
@@ -226,7 +254,7 @@ mod tests {
     fn a_hash_clash_is_no_duplicate() {
         let texts = ["a", "b", "b", "a"];
         let record = |document: u32| Record { hash: 1, document, start: 0, length: 1, index: 0 };
-        let marks = Marks::new(4, 4);
+        let marks = Marks::new(4, 4, Room::default()).unwrap();
         mark_repeated(&texts, &[record(0), record(1), record(2), record(3)], &[0, 1, 2, 3], &marks);
         let holders: Vec<u32> = marks.holder.iter().map(|holder| holder.load(Ordering::Relaxed)).collect();
         assert_eq!(holders, [u32::MAX, u32::MAX, 1, 0]);
@@ -237,8 +265,8 @@ mod tests {
         let texts = ["a\nb\n\nc", "b\n\nc\nd", "", "b\nc\n"];
         let lines = exact(&texts, Unit::Line, Room::default()).unwrap();
         assert_eq!(cut(&texts, &lines.spans).unwrap(), ["a\nb\n\nc", "\nd", "", ""]);
-        assert_eq!(lines.keep, [true, true, true, false]);
-        assert_eq!(lines.cluster, [0, 1, 2, 0]);
+        assert_eq!(*lines.keep, [true, true, true, false]);
+        assert_eq!(*lines.cluster, [0, 1, 2, 0]);
 
         let texts = ["one\ntwo\n\n\nthree", "x\n\none\ntwo\n\ny"];
         let paragraphs = exact(&texts, Unit::Paragraph, Room::default()).unwrap();

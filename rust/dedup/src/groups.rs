@@ -24,17 +24,18 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Finds the groups, a partition at a time on each thread; those an earlier call wrote are read again.
+    /// Finds the groups, a partition at a time on each thread, and lays them where `filed` says; those an earlier call
+    /// wrote are read again.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
-    pub fn find(bands: &Bands, texts: usize, room: Room<'_>) -> Result<Self, Error> {
-        let sets = UnionFind::new(texts);
+    pub fn find(bands: &Bands, texts: usize, filed: Room<'_>, room: Room<'_>) -> Result<Self, Error> {
+        let sets = UnionFind::new(texts, room)?;
         let parts = (0..PARTITIONS)
             .into_par_iter()
             .map(|partition| {
                 room.did(0)?;
-                let path = room.spill().map(|(_, folder)| file(folder, partition));
+                let path = filed.spill().map(|(_, folder)| file(folder, partition));
                 let found = find(bands, partition, path.as_deref())?;
                 each_group(&found, |group| group.iter().for_each(|text| sets.unite(group[0], *text)));
                 Ok(path.map_or_else(|| Part::Held(found), Part::Written))
@@ -64,14 +65,14 @@ impl Groups {
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Damaged`].
-    pub fn batches(&self, texts: usize, limit: u64) -> Result<Vec<std::ops::Range<u32>>, Error> {
-        let mut members = vec![0_u32; texts];
+    pub fn batches(&self, texts: usize, limit: u64, room: Room<'_>) -> Result<Vec<std::ops::Range<u32>>, Error> {
+        let mut members = room.array(texts, |_| 0_u32)?;
         self.each(|group| {
             let slot = &mut members[self.sets.root(group[0]) as usize];
             *slot = slot.saturating_add(group.len() as u32);
         })?;
         let (mut out, mut start, mut sum) = (Vec::new(), 0, 0_u64);
-        for (root, count) in members.into_iter().enumerate() {
+        for (root, count) in members.iter().copied().enumerate() {
             if sum > 0 && sum + u64::from(count) > limit {
                 out.push(start..root as u32);
                 (start, sum) = (root as u32, 0);

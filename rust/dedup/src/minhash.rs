@@ -14,9 +14,11 @@
 use std::ops::Range;
 use std::path::Path;
 
+use gristlm_mapped::Array;
 use rayon::prelude::*;
 
 use crate::bands::{self, Bands, Own, PARTITIONS, SHARD};
+use crate::corpus::Corpus;
 use crate::error::{check_count, check_texts};
 use crate::exact::exact;
 use crate::groups::{self, Groups};
@@ -69,22 +71,22 @@ impl MinHash {
 }
 
 /// Which texts stay, and whose twins the others are.
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NearDuplicates {
     /// Whether the text stays.
-    pub keep: Vec<bool>,
+    pub keep: Array<bool>,
     /// The kept text of its group: its twin, or itself.
-    pub cluster: Vec<i64>,
+    pub cluster: Array<i64>,
     /// The kept text that it was verified against; −1 for those that stay.
-    pub twin: Vec<i64>,
+    pub twin: Array<i64>,
     /// Their Jaccard similarity; 0 for those that stay.
-    pub similarity: Vec<f32>,
+    pub similarity: Array<f32>,
 }
 
 /// What one text of a group takes while groups are resolved, in bytes.
 const BYTES_PER_MEMBER: u64 = 64;
 
-/// Finds near duplicates. The texts may be mapped files; beside them `room` bounds the memory, but for 60 bytes per text.
+/// Finds near duplicates. The texts may be mapped files; beside them `room` bounds the memory: what there is for each text
+/// (60 bytes in all) lies in mapped files too.
 /// They are signed as they lie; only what is compared is looked for in `order` (the positions of the texts, first to
 /// last; none is as they lie).
 ///
@@ -92,30 +94,30 @@ const BYTES_PER_MEMBER: u64 = 64;
 /// [`Error::Zero`], [`Error::TooMany`], [`Error::BandsBeyondSignature`], [`Error::Threshold`], [`Error::TooManyTexts`],
 /// [`Error::Order`], [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
 pub fn near_duplicates(
-    texts: &[&str],
+    texts: &dyn Corpus,
     order: Option<&[i64]>,
     how: &MinHash,
     room: Room<'_>,
 ) -> Result<NearDuplicates, Error> {
     how.check()?;
     check_texts(texts.len())?;
-    let order = Order::new(order, texts.len())?;
+    let order = Order::new(order, texts.len(), room)?;
     // A million copies cost one lookup each, not a band.
-    let same = order.first_of_clusters(&exact(texts, Unit::Document, room)?.cluster);
+    let same = order.first_of_clusters(&exact(texts, Unit::Document, room)?.cluster, room)?;
     let filed = bands::in_files(texts.len(), how, room);
     let bands = Bands::sign(texts, &same, &order, how, filed)?;
-    let groups = Groups::find(&bands, texts.len(), filed)?;
+    let groups = Groups::find(&bands, texts.len(), filed, room)?;
     drop(bands);
 
     let mut out = NearDuplicates {
-        keep: vec![true; texts.len()],
-        cluster: (0..texts.len() as i64).collect(),
-        twin: vec![-1; texts.len()],
-        similarity: vec![0.0; texts.len()],
+        keep: room.array(texts.len(), |_| true)?,
+        cluster: room.array(texts.len(), |text| text as i64)?,
+        twin: room.array(texts.len(), |_| -1)?,
+        similarity: room.array(texts.len(), |_| 0.0)?,
     };
     let arranged = order.arrange(texts);
     let limit = room.memory.map_or(u64::MAX, |memory| memory / 4 / BYTES_PER_MEMBER);
-    for roots in groups.batches(texts.len(), limit)? {
+    for roots in groups.batches(texts.len(), limit, room)? {
         for (position, twin) in resolve(&arranged, &groups.members(&roots)?, how, room)? {
             let text = order.text(position) as usize;
             out.twin[text] = i64::from(order.text(twin.position));

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use crate::Error;
+use crate::corpus::Corpus;
 use crate::groups::Members;
 use crate::minhash::MinHash;
 use crate::room::Room;
@@ -32,7 +33,7 @@ pub struct Twin {
 
 /// The kept texts of each group, with the shingles of as many as there is memory for.
 struct Kept<'t> {
-    texts: &'t [&'t str],
+    texts: &'t dyn Corpus,
     how: &'t MinHash,
     of_group: Vec<Vec<u32>>,
     sets: FxHashMap<u32, Vec<u64>>,
@@ -48,7 +49,7 @@ type Set = Option<Vec<u64>>;
 
 impl Kept<'_> {
     fn set(&self, text: u32) -> Set {
-        let text = self.texts[text as usize];
+        let text = self.texts.text(text as usize);
         (text.len() <= self.long).then(|| shingle_set(text, self.how.ngram))
     }
 
@@ -65,7 +66,7 @@ impl Kept<'_> {
         match (set, other) {
             (Some(a), Some(b)) => jaccard_at_least(a, b, self.how.threshold),
             _ => {
-                let (a, b) = (self.texts[text as usize], self.texts[candidate as usize]);
+                let (a, b) = (self.texts.text(text as usize), self.texts.text(candidate as usize));
                 let at_most = self.limit / rayon::current_num_threads();
                 jaccard_in_ranges(a, b, self.how.ngram, self.how.threshold, at_most)
             }
@@ -112,7 +113,12 @@ impl Kept<'_> {
 ///
 /// # Errors
 /// [`Error::Interrupted`].
-pub fn resolve(texts: &[&str], members: &Members, how: &MinHash, room: Room<'_>) -> Result<Vec<(u32, Twin)>, Error> {
+pub fn resolve(
+    texts: &dyn Corpus,
+    members: &Members,
+    how: &MinHash,
+    room: Room<'_>,
+) -> Result<Vec<(u32, Twin)>, Error> {
     let limit = room.memory.map_or(usize::MAX, |memory| (memory / 4 / 8) as usize);
     let of_group = vec![Vec::new(); members.count as usize];
     let long = room.memory.map_or(usize::MAX, |memory| (memory / LONG) as usize);
@@ -126,7 +132,7 @@ pub fn resolve(texts: &[&str], members: &Members, how: &MinHash, room: Room<'_>)
             .into_par_iter()
             .map(|at| {
                 let text = members.texts[at];
-                room.did(texts[text as usize].len())?;
+                room.did(texts.text(text as usize).len())?;
                 let set = kept.set(text);
                 let twin = kept.twin(members.of(at), text, &set, 0);
                 Ok((set, twin))
@@ -144,11 +150,11 @@ pub fn resolve(texts: &[&str], members: &Members, how: &MinHash, room: Room<'_>)
     Ok(twins)
 }
 
-fn block_end(texts: &[&str], members: &[u32], start: usize, at_most: usize) -> usize {
+fn block_end(texts: &dyn Corpus, members: &[u32], start: usize, at_most: usize) -> usize {
     let mut bytes = 0;
     let block = &members[start..members.len().min(start + BLOCK)];
     let full = block.iter().position(|text| {
-        bytes += texts[*text as usize].len();
+        bytes += texts.text(*text as usize).len();
         bytes >= at_most
     });
     start + full.map_or(block.len(), |at| at + 1)

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use gristlm_mapped::{Array, Element};
+
 use crate::Error;
 
 /// Told the bytes done since the last call; false asks to stop.
@@ -25,6 +27,15 @@ impl Room<'_> {
     /// [`Error::Interrupted`].
     pub fn did(&self, bytes: usize) -> Result<(), Error> {
         if (self.step)(bytes as u64) { Ok(()) } else { Err(Error::Interrupted) }
+    }
+
+    /// An array with an element for each text, beside the memory that is limited.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn array<T: Element>(&self, length: usize, element: impl Fn(usize) -> T) -> Result<Array<T>, Error> {
+        let folder = self.spill().map(|(_, folder)| folder);
+        Array::new(folder, length, element).map_err(|why| storage("write", folder.unwrap_or(Path::new("")), &why))
     }
 
     /// The folder to spill to, if memory is limited.

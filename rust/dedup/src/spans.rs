@@ -1,11 +1,13 @@
 //! Parts of texts, in bytes, and texts without them.
 
+use gristlm_mapped::Element;
 use rayon::prelude::*;
 
 use crate::Error;
 
 /// `text[start..end]` of one document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
 pub struct Span {
     /// Index of the text.
     pub document: i64,
@@ -13,6 +15,17 @@ pub struct Span {
     pub start: i64,
     /// The byte after its last.
     pub end: i64,
+}
+
+// SAFETY: three numbers.
+unsafe impl Element for Span {}
+
+impl Span {
+    /// The numbers of all spans, three of each.
+    pub fn numbers(spans: &[Self]) -> &[i64] {
+        // SAFETY: a span is three `i64`, in the order of its fields (`repr(C)`).
+        unsafe { std::slice::from_raw_parts(spans.as_ptr().cast(), spans.len() * 3) }
+    }
 }
 
 /// Returns the texts without `spans`, which may be in any order and overlap.

@@ -16,7 +16,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::error::check_texts;
+use crate::corpus::{Corpus, check_lengths};
 use crate::order::choose;
 use crate::room::Room;
 use crate::spans::Span;
@@ -32,25 +32,25 @@ const TABLE_BYTES: u64 = 24;
 ///
 /// # Errors
 /// [`Error::Order`], [`Error::Zero`], [`Error::TooMany`], [`Error::TooManyTexts`], [`Error::TooMuchText`], [`Error::Interrupted`].
-pub fn substrings(texts: &[&str], order: Option<&[i64]>, length: Length, room: Room<'_>) -> Result<Vec<Span>, Error> {
-    let mut spans = repeated(&choose(texts, order)?, length, room)?;
-    if let Some(order) = order {
-        for span in &mut spans {
-            span.document = order[span.document as usize];
-        }
-        spans.sort_unstable_by_key(|span| (span.document, span.start));
+pub fn substrings(
+    texts: &dyn Corpus,
+    order: Option<&[i64]>,
+    length: Length,
+    room: Room<'_>,
+) -> Result<Vec<Span>, Error> {
+    let Some(order) = order else { return repeated(texts, length, room) };
+    let mut spans = repeated(&choose(texts, order, room)?, length, room)?;
+    for span in &mut spans {
+        span.document = order[span.document as usize];
     }
+    spans.sort_unstable_by_key(|span| (span.document, span.start));
     Ok(spans)
 }
 
-fn repeated(texts: &[&str], length: Length, room: Room<'_>) -> Result<Vec<Span>, Error> {
+fn repeated(texts: &dyn Corpus, length: Length, room: Room<'_>) -> Result<Vec<Span>, Error> {
     let cut = Windows::new(length)?;
-    check_texts(texts.len())?;
-    let limit = u32::MAX as usize;
-    if let Some(document) = texts.iter().position(|text| text.len() > limit) {
-        return Err(Error::TooMuchText { document, given: texts[document].len(), limit });
-    }
-    let windows: u64 = texts.iter().map(|text| cut.count(text)).sum();
+    check_lengths(texts)?;
+    let windows: u64 = (0..texts.len()).map(|text| cut.count(texts.text(text))).sum();
     let threads = rayon::current_num_threads() as u64;
     // As many passes at a time as there are threads share the memory.
     let needed = windows * (MAP_BITS / 8 + TABLE_BYTES / 4);
@@ -70,7 +70,7 @@ type Found = (u32, u32, u32);
 
 /// One share of the windows: those whose hash is `share` modulo `passes`.
 struct Pass<'t, 'r> {
-    texts: &'t [&'t str],
+    texts: &'t dyn Corpus,
     cut: Windows,
     share: u64,
     passes: u64,
@@ -118,14 +118,15 @@ impl Pass<'_, '_> {
             return None;
         }
         let until = repeat.until + end - repeat.end;
-        let bytes = self.texts[text].as_bytes().get(repeat.end..end)?;
-        let equal = self.texts[repeat.twin].as_bytes().get(repeat.until..until)? == bytes;
+        let bytes = self.texts.text(text).as_bytes().get(repeat.end..end)?;
+        let equal = self.texts.text(repeat.twin).as_bytes().get(repeat.until..until)? == bytes;
         equal.then_some(Repeat { end, until, ..repeat })
     }
 
     /// Calls `window` with the hash, the text, the first byte and the byte after the last of each window of the share.
     fn each(&self, counts: bool, mut window: impl FnMut(u64, usize, usize, usize)) -> Result<(), Error> {
-        for (text, content) in self.texts.iter().enumerate() {
+        for text in 0..self.texts.len() {
+            let content = self.texts.text(text);
             self.room.did(if counts && self.share == 0 { content.len() } else { 0 })?;
             self.cut.each(content, |hash, start, end| {
                 if self.passes == 1 || hash % self.passes == self.share {
@@ -184,7 +185,7 @@ impl Table {
         }
         let mask = self.slots.len() - 1;
         let mut at = (hash >> 8) as usize & mask;
-        let bytes = &pass.texts[text].as_bytes()[window.clone()];
+        let bytes = &pass.texts.text(text).as_bytes()[window.clone()];
         loop {
             let (other, twin, from) = self.slots[at];
             if twin == u32::MAX {
@@ -192,7 +193,7 @@ impl Table {
                 self.count += 1;
                 return None;
             }
-            if other == hash && pass.texts[twin as usize].as_bytes()[from as usize..].starts_with(bytes) {
+            if other == hash && pass.texts.text(twin as usize).as_bytes()[from as usize..].starts_with(bytes) {
                 return Some((twin, from));
             }
             at = (at + 1) & mask;
@@ -213,7 +214,7 @@ impl Table {
 }
 
 /// The union of what all passes found, drawn in to characters.
-fn unite(texts: &[&str], found: &[Found]) -> Vec<Span> {
+fn unite(texts: &dyn Corpus, found: &[Found]) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut open: Option<Found> = None;
     for next in found {
@@ -226,8 +227,8 @@ fn unite(texts: &[&str], found: &[Found]) -> Vec<Span> {
     spans
 }
 
-fn draw_in(texts: &[&str], (document, start, end): Found) -> Option<Span> {
-    let text = texts[document as usize];
+fn draw_in(texts: &dyn Corpus, (document, start, end): Found) -> Option<Span> {
+    let text = texts.text(document as usize);
     let (mut start, mut end) = (start as usize, end as usize);
     while !text.is_char_boundary(start) {
         start += 1;
@@ -261,7 +262,7 @@ mod tests {
             let mut at = 0;
             for run in marked.chunk_by(|a, b| a == b) {
                 if run[0] {
-                    spans.extend(draw_in(texts, (document as u32, at as u32, (at + run.len()) as u32)));
+                    spans.extend(draw_in(&texts, (document as u32, at as u32, (at + run.len()) as u32)));
                 }
                 at += run.len();
             }
@@ -294,10 +295,10 @@ mod tests {
 
     fn in_passes(texts: &[&str], length: Length, passes: u64) -> Vec<Span> {
         let cut = Windows::new(length).unwrap();
-        let pass = |share| Pass { texts, cut, share, passes, room: Room::default() }.run(8).unwrap();
+        let pass = |share| Pass { texts: &texts, cut, share, passes, room: Room::default() }.run(8).unwrap();
         let mut found: Vec<Found> = (0..passes).flat_map(pass).collect();
         found.sort_unstable();
-        unite(texts, &found)
+        unite(&texts, &found)
     }
 
     proptest! {

@@ -2,16 +2,24 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use gristlm_mapped::Array;
+
+use crate::Error;
+use crate::room::Room;
+
 /// Sets of the numbers below a bound.
 pub struct UnionFind {
     /// A member's parent is never above it.
-    parents: Vec<AtomicU32>,
+    parents: Array<AtomicU32>,
 }
 
 impl UnionFind {
     /// Each of `count` numbers is its own set.
-    pub fn new(count: usize) -> Self {
-        Self { parents: (0..count as u32).map(AtomicU32::new).collect() }
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn new(count: usize, room: Room<'_>) -> Result<Self, Error> {
+        Ok(Self { parents: room.array(count, |number| AtomicU32::new(number as u32))? })
     }
 
     /// The lowest member of the set of `member`, once all unions are done.
@@ -51,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_root_is_the_lowest_of_the_set_on_any_threads() {
-        let sets = UnionFind::new(10_000);
+        let sets = UnionFind::new(10_000, Room::default()).unwrap();
         (0..9_900_u32).into_par_iter().rev().for_each(|i| sets.unite(i, i + 100));
         assert!((0..10_000).all(|i| sets.root(i) == i % 100));
     }

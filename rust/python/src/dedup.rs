@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use gristlm_dedup::{
-    Error, Length, MinHash, PARTITIONS, Room, SHARD, Span, Step, Unit, contamination, cut, exact_in_order,
+    Error, Length, MinHash, PARTITIONS, Room, SHARD, Span, Step, Unit, by_id, contamination, cut, exact_in_order,
     group_partitions, near_duplicates, sign_shard, signatures, substrings,
 };
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 use crate::errors::{ErrorClass, error};
+use crate::mapped::{into_numpy, view};
 use crate::texts::Texts;
 use crate::threads;
 
@@ -20,6 +21,7 @@ fn raise(failure: Error) -> PyErr {
         | Error::BandsBeyondSignature { .. }
         | Error::TooMany { .. }
         | Error::Threshold { .. }
+        | Error::Ids { .. }
         | Error::Order { .. }
         | Error::Positions { .. }
         | Error::Partitions { .. }
@@ -85,9 +87,10 @@ fn dedup_exact<'py>(
 ) -> PyResult<ExactParts<'py>> {
     let unit: Unit = unit.parse().map_err(raise)?;
     let order = order.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
-    let found = how.run(py, |room| exact_in_order(&texts.as_slices(), order, unit, room))?;
-    let spans = span_table(py, &found.spans)?;
-    Ok((found.keep.into_pyarray(py), found.cluster.into_pyarray(py), spans))
+    let found = how.run(py, |room| exact_in_order(&texts, order, unit, room))?;
+    let count = found.spans.len();
+    let spans = view(py, found.spans, Span::numbers)?.reshape([count, 3])?;
+    Ok((into_numpy(py, found.keep)?, into_numpy(py, found.cluster)?, spans))
 }
 
 /// keep, cluster, twin, similarity.
@@ -112,12 +115,12 @@ fn dedup_minhash<'py>(
 ) -> PyResult<NearParts<'py>> {
     let options = MinHash { num_perm, bands, rows, ngram, threshold, seed };
     let order = order.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
-    let found = how.run(py, |room| near_duplicates(&texts.as_slices(), order, &options, room))?;
+    let found = how.run(py, |room| near_duplicates(&texts, order, &options, room))?;
     Ok((
-        found.keep.into_pyarray(py),
-        found.cluster.into_pyarray(py),
-        found.twin.into_pyarray(py),
-        found.similarity.into_pyarray(py),
+        into_numpy(py, found.keep)?,
+        into_numpy(py, found.cluster)?,
+        into_numpy(py, found.twin)?,
+        into_numpy(py, found.similarity)?,
     ))
 }
 
@@ -198,7 +201,7 @@ fn dedup_substrings<'py>(
 ) -> PyResult<Bound<'py, PyArray2<i64>>> {
     let length = min_tokens.map_or(Length::Bytes(min_bytes), Length::Tokens);
     let order = order.as_ref().map(PyReadonlyArray1::as_slice).transpose()?;
-    let spans = how.run(py, |room| substrings(&texts.as_slices(), order, length, room))?;
+    let spans = how.run(py, |room| substrings(&texts, order, length, room))?;
     span_table(py, &spans)
 }
 
@@ -220,6 +223,17 @@ fn dedup_contamination<'py>(
     Ok((found.overlap.into_pyarray(py), hits, found.too_short.into_pyarray(py)))
 }
 
+/// order, repeats.
+type ByIdParts<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<bool>>);
+
+/// Returns the documents in the order of their ids, and which of them have the id of the one before.
+#[pyfunction]
+#[pyo3(signature = (ids, texts, how))]
+fn dedup_by_id<'py>(py: Python<'py>, ids: Texts, texts: Texts, how: How) -> PyResult<ByIdParts<'py>> {
+    let found = how.run(py, |room| by_id(&ids, &texts, room))?;
+    Ok((into_numpy(py, found.order)?, into_numpy(py, found.repeats)?))
+}
+
 /// Returns the texts without the spans.
 #[pyfunction]
 #[pyo3(signature = (texts, spans, how))]
@@ -238,6 +252,7 @@ fn cut_spans(py: Python<'_>, texts: Texts, spans: PyReadonlyArray2<'_, i64>, how
 
 /// Adds this file's classes and functions to `_core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(dedup_by_id, module)?)?;
     module.add_function(wrap_pyfunction!(dedup_exact, module)?)?;
     module.add_function(wrap_pyfunction!(dedup_minhash, module)?)?;
     module.add("DEDUP_SHARD_TEXTS", SHARD)?;

@@ -5,6 +5,7 @@ mod cleaning;
 mod dedup;
 mod errors;
 mod generation;
+mod mapped;
 mod packing;
 mod rows;
 mod texts;
@@ -20,6 +21,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     cleaning::register(module)?;
     dedup::register(module)?;
     generation::register(module)?;
+    mapped::register(module)?;
     packing::register(module)?;
     rows::register(module)
 }

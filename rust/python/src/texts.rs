@@ -3,6 +3,7 @@
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
+use gristlm_dedup::Corpus;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyString};
@@ -14,8 +15,32 @@ use crate::errors::{ErrorClass, error};
 pub enum Texts {
     /// From a Python sequence of `str`.
     List(Vec<PyBackedStr>),
-    /// From Arrow: the chunks of a `string`, `large_string` or `string_view` column.
-    Arrow(Vec<ArrayRef>),
+    /// From Arrow: the chunks of a `string`, `large_string` or `string_view` column, and the number of the first text of
+    /// each.
+    Arrow(Vec<ArrayRef>, Vec<usize>),
+}
+
+impl Corpus for Texts {
+    fn len(&self) -> usize {
+        match self {
+            Self::List(list) => list.len(),
+            Self::Arrow(chunks, starts) => starts.last().map_or(0, |start| start + chunks[chunks.len() - 1].len()),
+        }
+    }
+
+    fn text(&self, number: usize) -> &str {
+        let (chunks, starts) = match self {
+            Self::List(list) => return &list[number],
+            Self::Arrow(chunks, starts) => (chunks, starts),
+        };
+        let at = starts.partition_point(|start| *start <= number) - 1;
+        let (chunk, row) = (&chunks[at], number - starts[at]);
+        match chunk.data_type() {
+            DataType::Utf8 => chunk.as_string::<i32>().value(row),
+            DataType::LargeUtf8 => chunk.as_string::<i64>().value(row),
+            _ => chunk.as_string_view().value(row),
+        }
+    }
 }
 
 impl Texts {
@@ -23,7 +48,7 @@ impl Texts {
     pub fn as_slices(&self) -> Vec<&str> {
         match self {
             Self::List(list) => list.iter().map(|s| &**s).collect(),
-            Self::Arrow(chunks) => {
+            Self::Arrow(chunks, _) => {
                 let mut out = Vec::with_capacity(chunks.iter().map(|c| c.len()).sum());
                 for chunk in chunks {
                     match chunk.data_type() {
@@ -39,7 +64,9 @@ impl Texts {
 }
 
 fn from_arrow(array: AnyArray) -> PyResult<Texts> {
-    let chunks = array.into_chunked_array()?.chunks().to_vec();
+    let mut chunks = array.into_chunked_array()?.chunks().to_vec();
+    chunks.retain(|chunk| !chunk.is_empty());
+    let mut starts = Vec::with_capacity(chunks.len());
     let mut row = 0;
     for chunk in &chunks {
         if !matches!(chunk.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
@@ -54,9 +81,10 @@ fn from_arrow(array: AnyArray) -> PyResult<Texts> {
                 format!("texts: row {} is null; fill or drop nulls first", row + null),
             ));
         }
+        starts.push(row);
         row += chunk.len();
     }
-    Ok(Texts::Arrow(chunks))
+    Ok(Texts::Arrow(chunks, starts))
 }
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Texts {
