@@ -39,8 +39,11 @@ __all__ = [
     "identify_languages",
     "let_go",
     "likeliest",
+    "look_at_rows",
     "mapped_array",
+    "numbered",
     "prepare_chats",
+    "rows_about",
     "type_token_curve",
 ]
 
@@ -411,3 +414,16 @@ class RowLoader:
     def seek(self, step: int) -> None: ...
     def next_batch(self) -> _BatchArrays | None: ...
     def batch(self, step: int) -> _BatchArrays: ...
+
+# --- rows ---
+
+# A `string` or `large_string` array; its strings need not be UTF-8.
+def look_at_rows(
+    texts: _ArrowArray, titles: _ArrowArray | None, max_chars: int, tag: str, near: int
+) -> tuple[list[str], list[int], list[int]]:
+    """Titles (of a row without one its first line, "" where longer), rows that are null, blank or not UTF-8, rows with
+    the tag near their start."""
+
+def numbered(before: str, first: int, count: int) -> list[str]: ...
+def rows_about(ids: _ArrowArray | None, urls: _ArrowArray | None) -> list[str]:
+    """JSON objects; what is null, empty or not UTF-8 is left out."""

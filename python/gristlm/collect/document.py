@@ -100,6 +100,13 @@ class Rows:
     metadata: list[str]
     """JSON of each."""
 
+    def part(self, start: int, end: int) -> Rows:
+        """Returns rows `start` to `end` - 1."""
+        lists = (self.ids, self.uris, self.titles, self.licences, self.languages, self.metadata)
+        ids, uris, titles, licences, languages, metadata = (values[start:end] for values in lists)
+        texts = self.texts.slice(start, end - start)
+        return Rows(self.source, self.fetched_at, ids, texts, uris, titles, licences, languages, metadata)
+
     def documents(self) -> Iterator[Document]:
         """Yields them one by one."""
         for identity, text, uri, title, licence, language, metadata in zip(

@@ -82,6 +82,8 @@ _CLASSIFIERS = {
     "GNU Affero General Public License v3 or later (AGPLv3+)": "AGPL-3.0-or-later",
 }
 TAG = "SPDX-License-Identifier:"
+TAG_WITHIN = 2000
+"""Characters at the start of a text in which a tag is looked for."""
 _TAG = re.compile(TAG + r"[ \t]*([^\r\n*]{1,200})")
 _CREATIVE_COMMONS = re.compile(
     r"creativecommons\.org/(?:licenses/(by(?:-nc)?(?:-nd|-sa)?)/(\d\.\d)|(publicdomain/zero)/(1\.0))", re.IGNORECASE
@@ -104,8 +106,8 @@ def from_text(words: str | None) -> str:
 
 
 def from_tag(text: str) -> str:
-    """Returns what an `SPDX-License-Identifier:` line in the first 2,000 characters says, or "unknown"."""
-    tag = _TAG.search(text, 0, 2000)
+    """Returns what an `SPDX-License-Identifier:` line near the start says, or "unknown"."""
+    tag = _TAG.search(text, 0, TAG_WITHIN)
     return from_text(re.sub(r"[\s/>-]+$", "", tag[1])) if tag else UNKNOWN_LICENCE
 
 

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashSet;
 
 /// Whether `str.split` splits here: at white space of Unicode, and at the four separators of ASCII.
-fn is_space(c: char) -> bool {
+pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 

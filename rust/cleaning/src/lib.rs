@@ -7,6 +7,7 @@ mod error;
 pub mod fasttext;
 pub mod html;
 mod language;
+pub mod rows;
 pub mod rules;
 
 pub use clean::{Cleaned, Step, clean, total_changes};

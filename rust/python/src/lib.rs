@@ -7,6 +7,7 @@ mod errors;
 mod generation;
 mod mapped;
 mod packing;
+mod rows;
 mod texts;
 mod threads;
 
@@ -21,5 +22,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     dedup::register(module)?;
     generation::register(module)?;
     mapped::register(module)?;
-    packing::register(module)
+    packing::register(module)?;
+    rows::register(module)
 }

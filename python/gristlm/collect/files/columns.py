@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import re
-from collections.abc import Callable
-from json.encoder import encode_basestring_ascii
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from gristlm import _core
 from gristlm.collect import licences
-from gristlm.collect.document import UNKNOWN_LICENCE, Rows
+from gristlm.collect.document import UNKNOWN_LICENCE, Document, Drop, Rows
 from gristlm.collect.files.reading import File
-from gristlm.collect.files.rows import MAX_TITLE, language_of
+from gristlm.collect.files.rows import BAD_ROW, MAX_TITLE, from_row, language_of
 
 if TYPE_CHECKING:
     from pyarrow import Array, RecordBatch
 
-_MAX_TOLD_TITLE = 300
-_TAG = re.compile(licences.TAG.encode())
 
-
-def documents(file: File, first: int, batch: RecordBatch) -> Rows | None:
-    """Returns the documents of rows `first` on; None where one of them has none, or is not UTF-8.
+def documents(file: File, first: int, batch: RecordBatch) -> Iterator[Document | Drop | Rows]:
+    """Yields the documents of rows `first` on, and a drop in the place of each that has none.
 
     Args:
         file: whose rows they are.
@@ -29,75 +24,74 @@ def documents(file: File, first: int, batch: RecordBatch) -> Rows | None:
         batch: with the columns that `file.limits` names.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    column = file.limits.text_column
+    column, strings = file.limits.text_column, dict[str, pa.Array]()
     try:
-        batch.validate(full=True)
+        for name, values in zip(batch.schema.names, batch.columns, strict=True):
+            if name != column:
+                values.validate(full=True)
+                if "string" in str(getattr(values.type, "storage_type", values.type)).split("_"):
+                    strings[name] = values
     except pa.ArrowInvalid:
-        return None
+        yield from one_by_one(file, first, batch)
+        return
+    told, count = {name: _told(strings, keys) for name, keys in file.limits.names.items()}, len(batch)
     texts = batch.column(column)
     if pa.types.is_string_view(texts.type):
         texts = texts.cast(pa.large_string())
-    stripped = pc.utf8_trim_whitespace(texts)
-    if texts.null_count or not pc.min(pc.binary_length(stripped)).as_py():
-        return None
-    told = {name: _told(batch, keys, column) for name, keys in file.limits.names.items()}
-    heads = pc.utf8_slice_codeunits(stripped, 0, MAX_TITLE + 1).to_pylist()
-    titles = [title[:_MAX_TOLD_TITLE] or _first_line(head) for title, head in zip(told["title"], heads, strict=True)]
-    numbers = range(first, first + len(batch))
-    return Rows(
+    titles, without, tagged = _core.look_at_rows(texts, told["title"], MAX_TITLE, licences.TAG, licences.TAG_WITHIN)
+    found = _each(licences.from_text, told["licence"], UNKNOWN_LICENCE, count)
+    for row in tagged:
+        if found[row] == UNKNOWN_LICENCE:
+            found[row] = licences.from_tag(texts[row].as_py())
+    plain = told["id"] is None and told["uri"] is None
+    rows = Rows(
         source=file.source,
         fetched_at=file.fetched_at,
-        ids=[f"{file.id}:row={number}" for number in numbers],
+        ids=_core.numbered(f"{file.id}:row=", first, count),
         texts=texts,
-        uris=[f"{file.uri}#row={number}" for number in numbers],
+        uris=_core.numbered(f"{file.uri}#row=", first, count),
         titles=titles,
-        licences=_licences(told["licence"], texts, stripped),
-        languages=_each(language_of, told["language"]),
-        metadata=[_metadata(*about) for about in zip(told["id"], told["uri"], strict=True)],
+        licences=found,
+        languages=_each(language_of, told["language"], "", count),
+        metadata=["{}"] * count if plain else _core.rows_about(told["id"], told["uri"]),
     )
+    start = 0
+    for row in without:
+        if row > start:
+            yield rows.part(start, row)
+        yield from one_by_one(file, first + row, batch.slice(row, 1))
+        start = row + 1
+    if start < count:
+        yield rows.part(start, count) if start else rows
 
 
-def _told(batch: RecordBatch, names: tuple[str, ...], but: str) -> list[str]:
-    """Returns of each row the first string that one of the columns holds, "" where none does."""
+def one_by_one(file: File, first: int, batch: RecordBatch) -> Iterator[Document | Drop]:
+    """Yields the same for rows that have no common form."""
+    for number in range(first, first + len(batch)):
+        try:
+            [row] = batch.slice(number - first, 1).to_pylist()
+        except UnicodeDecodeError as error:
+            yield file.drop(f"row={number}", BAD_ROW, f"{file.where}:{number}: {error}")
+        else:
+            yield from_row(file, number, row)
+
+
+def _told(columns: Mapping[str, Array], names: tuple[str, ...]) -> Array | None:
+    """Returns of each row the first string that one of the columns holds, "" where none does; None without columns."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kinds = [(name, batch.schema.field(name).type) for name in names if name in batch.schema.names and name != but]
-    strings = [name for name, kind in kinds if "string" in str(getattr(kind, "storage_type", kind)).split("_")]
-    if not strings:
-        return [""] * len(batch)
-    found = pc.coalesce(*(batch.column(name).cast(pa.large_string()) for name in strings), "")
-    return list(found.to_pylist())
+    found = [columns[name] for name in names if name in columns]
+    if found and found[0].type == pa.string() and not found[0].null_count:
+        return found[0]
+    return pc.coalesce(*(values.cast(pa.large_string()) for values in found), "") if found else None
 
 
-def _first_line(head: str) -> str:
-    """Returns the first line of a text, of which `head` are the first characters; "" where it is long."""
-    line, end, _ = head.partition("\n")
-    return line if end or len(line) <= MAX_TITLE else ""
-
-
-def _licences(told: list[str], texts: Array, stripped: Array) -> list[str]:
-    """Returns what `reading.licence_of` does; `stripped` are the texts without the white space around them."""
-    import pyarrow.compute as pc
-
-    found = _each(licences.from_text, told)
-    if _TAG.search(memoryview(stripped.buffers()[2])):  # in all at once: ten times as fast as in each
-        for row in pc.indices_nonzero(pc.match_substring(texts, licences.TAG)).to_pylist():
-            if found[row] == UNKNOWN_LICENCE:
-                found[row] = licences.from_tag(texts[row].as_py())
-    return found
-
-
-def _each(function: Callable[[str], str], values: list[str]) -> list[str]:
+def _each(function: Callable[[str], str], told: Array | None, otherwise: str, count: int) -> list[str]:
     """Returns what the function gives for each value; it is called once for values that are equal."""
-    return list(map(functools.cache(function), values))
-
-
-def _metadata(identity: str, url: str) -> str:
-    """Returns the JSON of what a row says about itself."""
-    if not url:
-        return f'{{"id": {encode_basestring_ascii(identity)}}}' if identity else "{}"
-    before = f'"id": {encode_basestring_ascii(identity)}, ' if identity else ""
-    return f'{{{before}"url": {encode_basestring_ascii(url)}}}'
+    if told is None:
+        return [otherwise] * count
+    values = told.dictionary_encode()
+    found = list(map(function, values.dictionary.to_pylist()))
+    return [found[index] for index in values.indices.to_numpy().tolist()]

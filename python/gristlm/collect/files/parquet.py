@@ -55,9 +55,12 @@ def batches(
     mean = row_group.total_byte_size // max(1, row_group.num_rows)
     rows = max(_FEWEST_ROWS, min(_MOST_ROWS, _BATCH_BYTES // max(1, largest), _USUAL_BYTES // max(1, mean)))
     rows = 1 << (rows.bit_length() - 1)
-    for batch in parquet.iter_batches(batch_size=rows, row_groups=[group], columns=columns):
-        schema = pa.schema([field.with_type(_spelled_out(field.type)) for field in batch.schema])
-        batch = batch if schema == batch.schema else batch.cast(schema)
+    schema, plain = None, False
+    for batch in parquet.iter_batches(batch_size=rows, row_groups=[group], columns=columns, use_threads=False):
+        if schema is None:
+            schema = pa.schema([field.with_type(_spelled_out(field.type)) for field in batch.schema])
+            plain = schema == batch.schema
+        batch = batch if plain else batch.cast(schema)
         given += batch.nbytes
         if given > most:
             raise Refusal("decompression bomb", f"row group {group}: {given:,} bytes or more from {packed:,}")

@@ -11,10 +11,8 @@ from gristlm.collect.files import columns
 from gristlm.collect.files.parquet import batches, packed_bytes, parts
 from gristlm.collect.files.reading import File, Limits, seekable
 from gristlm.collect.files.refusal import Refusal
-from gristlm.collect.files.rows import BAD_ROW, from_row
 
 if TYPE_CHECKING:
-    from pyarrow import RecordBatch
     from pyarrow.parquet import ParquetFile
 
 _BUFFER = 1 << 20
@@ -44,8 +42,7 @@ def read(file: File) -> Iterator[Document | Drop | Rows]:
                     if at >= end:
                         break
                     if at >= first:
-                        found = None if file.limits.chats else columns.documents(file, at + 1, batch)
-                        yield from _one_by_one(file, at, batch) if found is None else (found,)
+                        yield from (columns.one_by_one if file.limits.chats else columns.documents)(file, at + 1, batch)
                     at += len(batch)
                     if plain:  # tells how far it has come: pyarrow reads through a handle of its own
                         done = (packed - before) * (row_group.num_rows - (after - at)) // row_group.num_rows
@@ -93,14 +90,3 @@ def _columns(parquet: ParquetFile, limits: Limits, where: str) -> list[str] | No
 
 def _is_string(kind: object) -> bool:
     return str(kind) in ("string", "large_string", "string_view") or str(kind).startswith("dictionary<values=string")
-
-
-def _one_by_one(file: File, before: int, batch: RecordBatch) -> Iterator[Document | Drop]:
-    """Yields the documents of rows that have no common form, and drops in the place of what has none."""
-    for number in range(before + 1, before + 1 + len(batch)):
-        try:
-            [row] = batch.slice(number - before - 1, 1).to_pylist()
-        except UnicodeDecodeError as error:
-            yield file.drop(f"row={number}", BAD_ROW, f"{file.where}:{number}: {error}")
-        else:
-            yield from_row(file, number, row)
