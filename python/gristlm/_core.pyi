@@ -15,6 +15,7 @@ __all__ = [
     "PATTERNS",
     "ChatShape",
     "Decoder",
+    "GzipMember",
     "MappedFile",
     "RowLoader",
     "TextClassifier",
@@ -45,6 +46,7 @@ __all__ = [
     "prepare_chats",
     "rows_about",
     "type_token_curve",
+    "utf8_bytes",
 ]
 
 __version__: str
@@ -191,6 +193,12 @@ def clean_texts(
     """Texts, keep, reasons, changes; of each drop the rule, measure, value, threshold and limit."""
 
 @final
+class GzipMember:
+    def __new__(cls) -> Self: ...
+    def unpack(self, data: bytes, most: int) -> tuple[bytes, bool, bytes | None]:
+        """At most `most` bytes, whether it needs data to go on, what follows the member once that has ended."""
+
+@final
 class TextClassifier:
     @staticmethod
     def load(path: str | PathLike[str]) -> TextClassifier: ...
@@ -216,6 +224,7 @@ def identify_languages(
 ) -> tuple[list[str], npt.NDArray[np.float32]]:
     """BCP 47 tags, confidences."""
 
+def utf8_bytes(text: str) -> int: ...
 def count_words(texts: _Texts) -> npt.NDArray[np.int64]: ...
 def type_token_curve(texts: _Texts, most: int) -> list[tuple[int, int]]:
     """Words read, and distinct ones among them in lower case, at 64 and each power of two up to `most`."""

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristlm._core import utf8_bytes
 from gristlm.cleaning import clean, identify_language
 from gristlm.collect import contamination, judge, loud, optout
 from gristlm.collect.config import CollectConfig, Rule
@@ -24,6 +25,7 @@ CODE_RULES: tuple[Rule, ...] = ("encoding", "unicode")
 MAX_BATCH_ITEMS = 20_000
 MIN_CONFIDENCE = 0.5  # ours: below it, one-line English texts are called French or Danish as often as not
 UNDETERMINED = "und"
+_JSON = json.JSONEncoder()
 _FIELDS: list[tuple[str, pa.DataType]] = [
     ("id", pa.string()),
     ("text", pa.large_string()),
@@ -114,10 +116,10 @@ class Batch:
     def _take(self, document: Document) -> int:
         """Takes a document into the batch, unless it is not wanted; returns its bytes."""
         try:
-            text, size = document.text, len(document.text.encode())
+            text, size = document.text, utf8_bytes(document.text)
         except UnicodeEncodeError:
             text = _encodable(document.text)
-            size = len(text.encode())
+            size = utf8_bytes(text)
         self.tally.count(document.source, "found", "", size)
         if not text.strip():
             self.tally.drop_found(drop_of(document, "empty"))
@@ -131,7 +133,7 @@ class Batch:
         else:
             row = (
                 document.id, text, document.source, document.uri, document.title, document.licence,
-                document.language, document.fetched_at, json.dumps(document.metadata) if document.metadata else "{}",
+                document.language, document.fetched_at, _JSON.encode(document.metadata) if document.metadata else "{}",
             )  # fmt: skip
             for column, value in zip(self._columns.values(), row, strict=True):
                 column.append(value)
@@ -199,7 +201,7 @@ class Batch:
                 continue
             if text != old:
                 if text.strip() != old.strip():
-                    self.tally.count(source, "changed", "", len(text.encode()))
+                    self.tally.count(source, "changed", "", utf8_bytes(text))
                 self._texts[index] = text
             yield index
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from gristlm.collect.ahead import in_order
 from gristlm.collect.document import Drop, Entry, Item, Rows, Sized, Source, Task, Unit
@@ -29,8 +30,7 @@ class Place:
     done: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """An entry of a unit, or (`entry` None) the start or the end of the unit, or (`unit` None) the end of a source."""
 
     unit: Unit | None

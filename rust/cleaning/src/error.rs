@@ -33,6 +33,12 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// Data that are not gzip, or not any more.
+    #[error("the gzip data are damaged: {why}")]
+    Gzip {
+        /// What is wrong.
+        why: String,
+    },
     /// A rule that does not exist.
     #[error("rules: there is no rule {given:?}{}; the rules are {}", did_you_mean(.nearest), .known.join(", "))]
     UnknownRule {

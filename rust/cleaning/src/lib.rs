@@ -5,6 +5,7 @@ mod clean;
 mod counting;
 mod error;
 pub mod fasttext;
+pub mod gzip;
 pub mod html;
 mod language;
 pub mod rows;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use gristlm_cleaning::rules::Rule;
-use gristlm_cleaning::{Error, clean, count_words, fasttext, html, identify, total_changes, type_token};
+use gristlm_cleaning::{Error, clean, count_words, fasttext, gzip, html, identify, total_changes, type_token};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
@@ -16,6 +17,7 @@ use crate::threads;
 
 fn raise(failure: Error) -> PyErr {
     let class = match failure {
+        Error::Gzip { .. } => ErrorClass::Format,
         Error::TooLarge { .. }
         | Error::TooManyNodes { .. }
         | Error::TooManyAttributes
@@ -102,6 +104,12 @@ fn identify_languages<'py>(
     Ok((tags, confidences.into_pyarray(py)))
 }
 
+/// Returns how many bytes of UTF-8 a text has; they stay with it, for who needs them later.
+#[pyfunction]
+fn utf8_bytes(text: PyBackedStr) -> usize {
+    text.len()
+}
+
 /// Returns how many words each text has.
 #[pyfunction(name = "count_words")]
 #[pyo3(signature = (texts))]
@@ -114,6 +122,31 @@ fn word_counts(py: Python<'_>, texts: Texts) -> Bound<'_, PyArray1<i64>> {
 #[pyo3(signature = (texts, most))]
 fn type_token_curve(py: Python<'_>, texts: Texts, most: u64) -> Vec<(u64, u64)> {
     py.detach(|| type_token(&texts.as_slices(), most))
+}
+
+/// content, whether it needs data to go on, what follows the member once that has ended.
+type MemberParts<'py> = (Bound<'py, PyBytes>, bool, Option<Bound<'py, PyBytes>>);
+
+/// A member of a gzip stream, in the making; taken out by the call that works on it.
+#[pyclass(frozen, module = "gristlm._core")]
+struct GzipMember(Mutex<Option<gzip::Member<PyBackedBytes>>>);
+
+#[pymethods]
+impl GzipMember {
+    #[new]
+    fn new() -> Self {
+        Self(Mutex::new(Some(gzip::Member::default())))
+    }
+
+    /// Returns at most `most` more bytes, and how it goes on.
+    fn unpack<'py>(&self, py: Python<'py>, data: PyBackedBytes, most: usize) -> PyResult<MemberParts<'py>> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut member = lock().take().ok_or_else(|| error(ErrorClass::Input, "another call unpacks this member"))?;
+        let content = py.detach(|| member.unpack(data, most)).map(|content| PyBytes::new(py, content));
+        let (wants_data, after) = (member.wants_data(), member.after().map(|rest| PyBytes::new(py, rest)));
+        *lock() = Some(member);
+        Ok((content.map_err(raise)?, wants_data, after))
+    }
 }
 
 /// A supervised fastText model.
@@ -188,9 +221,11 @@ impl TextClassifier {
 
 /// Adds this file's classes and functions to `_core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<GzipMember>()?;
     module.add_class::<TextClassifier>()?;
     module.add_function(wrap_pyfunction!(extract_page, module)?)?;
     module.add_function(wrap_pyfunction!(clean_texts, module)?)?;
+    module.add_function(wrap_pyfunction!(utf8_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(word_counts, module)?)?;
     module.add_function(wrap_pyfunction!(type_token_curve, module)?)?;
     module.add_function(wrap_pyfunction!(identify_languages, module)?)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gristlm._core import utf8_bytes
+
 
 def cut(text: str, max_bytes: int | None) -> Iterator[str]:
     """Yields `text` in pieces of about `max_bytes` bytes of UTF-8; joined, they are `text` again.
@@ -29,4 +31,7 @@ def cut(text: str, max_bytes: int | None) -> Iterator[str]:
 
 
 def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    try:
+        return utf8_bytes(text)
+    except UnicodeEncodeError:
+        return len(text.encode("utf-8", "replace"))

@@ -60,7 +60,7 @@ def in_pieces(
 
     `part` names what the text is within the file, where that holds several.
     """
-    about = dict(metadata or {})
+    about = metadata or {}
     pieces = list(cut(text, file.limits.piece_bytes))
     if len(pieces) == 1:
         yield file.document(

@@ -11,12 +11,13 @@ import abc
 import bz2
 import io
 import lzma
-import zlib
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import IO, Protocol, cast
 
+from gristlm import _core
 from gristlm.collect.files.refusal import Refusal
+from gristlm.errors import FormatError
 
 MAX_RATIO = 200
 FREE_BYTES = 64 << 20
@@ -24,6 +25,7 @@ COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 _SHORT = {".tgz": ".gz", ".tbz2": ".bz2", ".txz": ".xz"}
 _XZ_MEMORY = 160 << 20  # a dictionary of 128 MiB, and what the decoder needs besides
 _CHUNK = 1 << 18
+_PACKED = 1 << 15  # of the input at a time: what follows a member in it is copied
 
 
 class _Decompressor(Protocol):
@@ -37,24 +39,17 @@ class _Decompressor(Protocol):
 
 
 class _Inflater:
-    """zlib's decompressor with the interface of those of bz2 and lzma."""
+    """A member of gzip, with the interface of the decompressors of bz2 and lzma."""
 
     def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)
-        self.needs_input = True
+        self._member = _core.GzipMember()
+        self.needs_input, self.eof, self.unused_data = True, False, b""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        content = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
-        self.needs_input = len(content) < max_length and not self._inner.unconsumed_tail
+        content, self.needs_input, after = self._member.unpack(data, max_length)
+        if after is not None:
+            self.eof, self.unused_data = True, after
         return content
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inner.unused_data
 
 
 _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
@@ -147,7 +142,7 @@ class _Unpacked(_Guarded):
         while True:
             fed = self._input
             if not fed and (self._decompressor is None or self._decompressor.needs_input):
-                fed = self._packed.read(_CHUNK)
+                fed = self._packed.read(_PACKED)
                 if not fed:
                     if self._decompressor is not None:
                         raise Refusal("damaged file", "the compressed data end too early")
@@ -159,7 +154,7 @@ class _Unpacked(_Guarded):
                 self._decompressor = self._make()
             try:
                 content = self._decompressor.decompress(fed, size)
-            except (zlib.error, OSError, lzma.LZMAError) as error:
+            except (FormatError, OSError, lzma.LZMAError) as error:
                 raise Refusal("damaged file", str(error)) from error
             self._input = b""
             if self._decompressor.eof:

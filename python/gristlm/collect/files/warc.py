@@ -32,7 +32,7 @@ _ARC_LINE = 1 << 16
 def read(file: File) -> Iterator[Entry]:
     """Yields the pages of a WARC or WET file, in order."""
     try:
-        from fastwarc.warc import ArchiveIterator, WarcRecordType
+        from fastwarc.warc import ArchiveIterator, WarcHeader, WarcRecordType
     except ImportError as error:
         raise missing_extra("fastwarc", "warc") from error
     limit = file.limits.max_document_bytes * _TIMES
@@ -49,17 +49,18 @@ def read(file: File) -> Iterator[Entry]:
         try:
             for number, record in enumerate(records, start=1):
                 headers = record.headers
-                uri = (headers.get("WARC-Target-URI") or "").strip("<>") or f"{file.uri}#record={number}"
-                status, mime = 200, (headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+                uri = (headers.get(WarcHeader.WARC_TARGET_URI) or "").strip("<>") or f"{file.uri}#record={number}"
                 codings: list[str] = []
-                if record.is_http and record.http_headers is not None:
-                    status = record.http_headers.status_code or 0
-                    mime = (record.http_content_type or "").lower()
+                if record.is_http and (http := record.http_headers) is not None:
+                    status, mime = http.status_code or 0, (record.http_content_type or "").lower()
                     for name in ("Transfer-Encoding", "Content-Encoding"):
-                        given = (record.http_headers.get(name) or "").lower().replace(",", " ").split()
-                        codings += reversed(given)  # the last was applied last
+                        if given := http.get(name):
+                            codings += reversed(given.lower().replace(",", " ").split())  # the last was applied last
+                else:
+                    mime = (headers.get(WarcHeader.CONTENT_TYPE) or "").partition(";")[0].strip().lower()
+                    status = 200
                 refused = _refused(file, uri, status, mime)
-                if refused is None and (unknown := sorted(set(codings) - _CODINGS)):
+                if refused is None and codings and (unknown := sorted(set(codings) - _CODINGS)):
                     refused = Drop(file.source, uri, "unknown content encoding", ", ".join(unknown))
                 if refused is not None:
                     yield refused
@@ -71,7 +72,7 @@ def read(file: File) -> Iterator[Entry]:
                 if codings and len(content) <= limit:
                     content = _decoded(content, codings, limit)
                 part = f"{number}/{record.record_id or ''}".rstrip("/")
-                yield _page(file, part, uri, mime, content, limit, _when(headers.get("WARC-Date") or ""))
+                yield _page(file, part, uri, mime, content, limit, _when(headers.get(WarcHeader.WARC_DATE) or ""))
             if number and not packed and not stream.ends_with_a_record:
                 raise EOFError("the archive is cut off")
         except (Refusal, OSError, ValueError, EOFError) as error:
