@@ -4,6 +4,7 @@
 the texts of those pages. One core: pin the process (`taskset -c 0`).
 
 * WARC: the processor time of the stage outside its own calls of `extract_text`; the first run imports libraries too.
+  The same under gzip, a member for each record; and reading both into pages, without extraction, beside FastWARC alone.
 * JSON Lines: rows into documents, against `json.loads` of each line alone. Parquet: against pyarrow alone, rows that
   are pages and rows that are lines.
 """
@@ -11,6 +12,8 @@ the texts of those pages. One core: pin the process (`taskset -c 0`).
 from __future__ import annotations
 
 import argparse
+import functools
+import gzip
 import json
 import tempfile
 import time
@@ -20,10 +23,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 import gristlm
 from gristlm.collect import CollectConfig, run
-from gristlm.collect.document import Rows
+from gristlm.collect.document import Rows, Task
 from gristlm.collect.files import warc
 from gristlm.collect.reader import Place, Reader
 from gristlm.collect.sources import from_config
@@ -44,16 +48,30 @@ def pages_of(folder: Path, most: int) -> list[bytes]:
 
 
 def write_warc(pages: list[bytes], path: Path) -> None:
-    """Writes the pages as the responses of one WARC."""
-    with path.open("wb") as out:
+    """Writes the pages as the responses of one WARC; beside it, ending in `.gz`, one with each record packed."""
+    with path.open("wb") as plain, path.with_name(f"{path.name}.gz").open("wb") as packed:
         for number, page in enumerate(pages):
             http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + page
-            out.write(
+            head = (
                 f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:{number:032x}>\r\n"
                 f"WARC-Target-URI: https://pages.example.org/{number}.html\r\nWARC-Date: 2026-01-01T00:00:00Z\r\n"
-                f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n".encode()
+                f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n"
             )
-            out.write(http + b"\r\n\r\n")
+            record = head.encode() + http + b"\r\n\r\n"
+            plain.write(record)
+            packed.write(gzip.compress(record))
+
+
+def read_pages(path: Path) -> int:
+    """Reads a web archive into pages that are not extracted yet; returns their number."""
+    [source] = from_config(CollectConfig(sources=[str(path)]), path.parent / "none")
+    return sum(isinstance(entry, Task) for unit in source.units() for entry in unit.read())
+
+
+def fastwarc_pages(path: Path) -> int:
+    """Does the same with FastWARC alone."""
+    records = ArchiveIterator(str(path), record_types=WarcRecordType.response, parse_http=True)
+    return sum(len(record.reader.read(record.content_length)) > 0 for record in records)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, float]:
@@ -121,9 +139,18 @@ def main() -> None:
         write_warc(pages, root / "pages.warc")
         extracting, _ = timed(lambda: [gristlm.extract_text(page) for page in pages])
         show("extract_text alone", size, extracting, f"{len(pages) / extracting:.0f} pages/s")
-        for round_ in range(3):
-            cpu, outside = outside_extraction(root / "pages.warc", root / f"warc{round_}")
-            show("collect, WARC", size, cpu, f"{outside / cpu:.1%} outside extraction")
+        for name in ("pages.warc", "pages.warc.gz"):
+            for round_ in range(4):
+                cpu, outside = outside_extraction(root / name, root / f"{name}{round_}")
+                show(f"collect, {name}", size, cpu, f"{outside / cpu:.1%} outside extraction")
+            readers = {"read into pages": read_pages, "FastWARC alone": fastwarc_pages}
+            best = dict.fromkeys(readers, float("inf"))
+            for _ in range(5):
+                assert {read_it(root / name) for read_it in readers.values()} == {len(pages)}
+                for reader, read_it in readers.items():
+                    best[reader] = min(best[reader], timed(functools.partial(read_it, root / name))[1])
+            for reader, seconds in best.items():
+                show(f"{name}, {reader}", size, seconds, "")
 
         rows = list(rows_of(pages))
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
