@@ -43,6 +43,9 @@ class Shards:
             if self._rows or not self._number:
                 self._close()
         elif self._open is not None:
+            if self._writer is not None:
+                with contextlib.suppress(OSError):  # of a full disk, which `error` tells
+                    self._writer.close()
             self._open.__exit__(kind, error, trace)
 
     def add(self, table: pa.Table) -> None:
@@ -69,14 +72,16 @@ class Shards:
             self._open = contextlib.ExitStack()
             shard = self._output_dir / f"{self._name}-{self._number:05d}.{self._ending}"
             path = self._open.enter_context(atomic_path(shard))
-            self._writer = self._open.enter_context(pq.ParquetWriter(path, self._schema, compression="zstd"))
+            self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
         if len(table):
             self._writer.write_table(table, row_group_size=GROUP_ROWS)
 
     def _close(self) -> None:
         self._write_group()
         assert self._open is not None
-        self._open.close()
+        assert self._writer is not None
+        with self._open:
+            self._writer.close()
         self._open = self._writer = None
         self._rows = self._bytes = 0
         self._number += 1

@@ -17,7 +17,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on a clean exit it is fsynced and renamed to `path`, else removed.
 
     Raises:
-        StorageError: the file cannot be written (a full disk, a permission); names `path`.
+        StorageError: the file cannot be written (a full disk, a permission); names `path`. One that another file raised
+            meanwhile is passed on.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -27,6 +28,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
         sync_directory(path.parent)
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
     finally:
