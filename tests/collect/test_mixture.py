@@ -100,6 +100,17 @@ def test_a_mixture_leaves_out_and_repeats(tmp_path: Path) -> None:
     assert collect(tmp_path / "other", a, b, mixture=mixture, heldout_fraction=0.2, seed=1) != rows
 
 
+def test_bytes_are_weighed_as_they_are_left(tmp_path: Path) -> None:
+    a, b = folder(tmp_path / "a", 40, "river"), folder(tmp_path / "b", 40, "stone")
+    for path in b.iterdir():
+        path.write_text(f"{path.read_text()}\n{'All rights are reserved. ' * 9}\n")
+    mixture = {"weights": {"a": 1, "b": 1}, "by": "bytes"}
+    rows = collect(tmp_path / "out", a, b, mixture=mixture, heldout_fraction=0, repeated_units="line")
+    sizes = {name: sum(len(str(row["text"])) for row in rows if row["source"] == name) for name in "ab"}
+    assert sizes["a"] / sizes["b"] == pytest.approx(1, rel=0.1)
+    assert sum("reserved" in str(row["text"]) for row in rows) <= 1
+
+
 def test_tokens_are_weighed_with_a_tokenizer(tmp_path: Path) -> None:
     from gristlm import Tokenizer
 

@@ -108,11 +108,11 @@ def _choose(
         sizes, meter = mapped.array(folder, count, "int64"), mixture.meter(config.mixture, config.num_threads)
         for table, start in zip(tables, starts[:-1].tolist(), strict=True):
             here = slice(start, start + len(table))
-            measured = meter(table.column("text"))
+            sizes[here] = meter(table.column("text"))
             if config.mixture.by == "bytes":
                 cut = duplicates.of(spans, start, len(table))
-                np.subtract.at(measured, cut[:, 0] - start, cut[:, 2] - cut[:, 1])
-            sizes[here] = measured * (keep[here] & ~held[here])
+                np.subtract.at(sizes, cut[:, 0], cut[:, 2] - cut[:, 1])
+            sizes[here] *= keep[here] & ~held[here]
         hashes = mapped.array(folder, count, "float64")
         mixture.copies(_Named(tables), sizes, config.mixture, config.seed, times, hashes)
     cutting = "repeated_bytes" if config.repeated_units is None else "repeated_units"
