@@ -60,8 +60,8 @@ pub fn exact(texts: &dyn Corpus, unit: Unit, room: Room<'_>) -> Result<Exact, Er
     let marks = Marks::new(before[texts.len()], texts.len(), room)?;
     (0..PARTITIONS).into_par_iter().try_for_each(|part| {
         room.did(0)?;
-        mark_repeated(texts, &spill.read(part)?, &before, &marks);
-        Ok(())
+        let mut firsts = Firsts::default();
+        spill.each(part, |record| firsts.see(texts, record, &before, &marks))
     })?;
     drop(spill);
     gather(texts, unit, &before, &marks, room)
@@ -178,30 +178,48 @@ impl Marks {
     }
 }
 
-fn mark_repeated(texts: &dyn Corpus, records: &[Record], before: &[u64], marks: &Marks) {
-    // Open addressing; a slot holds the number of a record and one.
-    let size = (records.len() * 2).next_power_of_two();
-    let mut table = vec![0_u32; size];
-    let compared = |record: &Record| {
-        let start = record.start as usize;
-        &texts.text(record.document as usize).as_bytes()[start..start + record.length as usize]
-    };
-    for (number, record) in records.iter().enumerate() {
-        let mut slot = record.hash as usize & (size - 1);
-        loop {
-            let Some(known) = table[slot].checked_sub(1).map(|known| &records[known as usize]) else {
-                table[slot] = number as u32 + 1;
-                break;
-            };
-            if known.hash == record.hash && known.length == record.length && compared(known) == compared(record) {
+/// The first of equal units in a partition. Open addressing; a slot holds the number of a record and one.
+#[derive(Default)]
+struct Firsts {
+    records: Vec<Record>,
+    slots: Vec<u32>,
+}
+
+impl Firsts {
+    /// Marks a unit that equals one seen before, else remembers it.
+    fn see(&mut self, texts: &dyn Corpus, record: Record, before: &[u64], marks: &Marks) {
+        if self.records.len() * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let compared = |record: &Record| {
+            let start = record.start as usize;
+            &texts.text(record.document as usize).as_bytes()[start..start + record.length as usize]
+        };
+        let mut slot = record.hash as usize & (self.slots.len() - 1);
+        while let Some(known) = self.slots[slot].checked_sub(1).map(|known| &self.records[known as usize]) {
+            if known.hash == record.hash && known.length == record.length && compared(known) == compared(&record) {
                 let unit = before[record.document as usize] + u64::from(record.index);
                 marks.repeated[(unit / 64) as usize].fetch_or(1 << (unit % 64), Ordering::Relaxed);
                 if record.index == 0 {
                     marks.holder[record.document as usize].store(known.document, Ordering::Relaxed);
                 }
-                break;
+                return;
             }
-            slot = (slot + 1) & (size - 1);
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+        self.records.push(record);
+        self.slots[slot] = self.records.len() as u32;
+    }
+
+    fn grow(&mut self) {
+        let size = (self.slots.len() * 2).max(1 << 10);
+        self.slots = vec![0; size];
+        for (number, record) in self.records.iter().enumerate() {
+            let mut slot = record.hash as usize & (size - 1);
+            while self.slots[slot] > 0 {
+                slot = (slot + 1) & (size - 1);
+            }
+            self.slots[slot] = number as u32 + 1;
         }
     }
 }
@@ -255,7 +273,8 @@ mod tests {
         let texts = ["a", "b", "b", "a"];
         let record = |document: u32| Record { hash: 1, document, start: 0, length: 1, index: 0 };
         let marks = Marks::new(4, 4, Room::default()).unwrap();
-        mark_repeated(&texts, &[record(0), record(1), record(2), record(3)], &[0, 1, 2, 3], &marks);
+        let mut firsts = Firsts::default();
+        (0..4).for_each(|document| firsts.see(&texts, record(document), &[0, 1, 2, 3], &marks));
         let holders: Vec<u32> = marks.holder.iter().map(|holder| holder.load(Ordering::Relaxed)).collect();
         assert_eq!(holders, [u32::MAX, u32::MAX, 1, 0]);
     }

@@ -1,12 +1,13 @@
-//! Texts that share a band: the groups of each partition, and which groups hang together.
+//! Texts that share a band: the groups of each partition, and the groups of each text.
 
 use std::path::{Path, PathBuf};
 
+use gristlm_mapped::Array;
 use rayon::prelude::*;
 
 use crate::bands::{Bands, PARTITIONS};
+use crate::error::check_count;
 use crate::room::{Room, damaged, storage, write_whole};
-use crate::union_find::UnionFind;
 use crate::{Error, hash};
 
 /// Groups of one partition, as numbers: how many texts, then the texts in order; and so on.
@@ -19,8 +20,6 @@ enum Part {
 pub struct Groups {
     parts: Vec<Part>,
     fingerprint: u64,
-    /// Texts whose groups hang together, directly or through others.
-    sets: UnionFind,
 }
 
 impl Groups {
@@ -29,19 +28,17 @@ impl Groups {
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Damaged`], [`Error::Interrupted`].
-    pub fn find(bands: &Bands, texts: usize, filed: Room<'_>, room: Room<'_>) -> Result<Self, Error> {
-        let sets = UnionFind::new(texts, room)?;
+    pub fn find(bands: &Bands, filed: Room<'_>) -> Result<Self, Error> {
         let parts = (0..PARTITIONS)
             .into_par_iter()
             .map(|partition| {
-                room.did(0)?;
+                filed.did(0)?;
                 let path = filed.spill().map(|(_, folder)| file(folder, partition));
                 let found = find(bands, partition, path.as_deref())?;
-                each_group(&found, |group| group.iter().for_each(|text| sets.unite(group[0], *text)));
                 Ok(path.map_or_else(|| Part::Held(found), Part::Written))
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        Ok(Self { parts, fingerprint: bands.fingerprint, sets })
+        Ok(Self { parts, fingerprint: bands.fingerprint })
     }
 
     /// Calls `group` with each group, in a stated order: by partition, then by key.
@@ -61,72 +58,50 @@ impl Groups {
         Ok(())
     }
 
-    /// Ranges of roots whose sets have about `limit` members of groups together, at least one set each.
+    /// The texts of the groups, in order, each with its groups.
     ///
     /// # Errors
-    /// [`Error::Storage`], [`Error::Damaged`].
-    pub fn batches(&self, texts: usize, limit: u64, room: Room<'_>) -> Result<Vec<std::ops::Range<u32>>, Error> {
-        let mut members = room.array(texts, |_| 0_u32)?;
+    /// [`Error::TooMany`], [`Error::Storage`], [`Error::Damaged`].
+    pub fn members(&self, room: Room<'_>) -> Result<Members, Error> {
+        let (mut count, mut memberships) = (0, 0);
         self.each(|group| {
-            let slot = &mut members[self.sets.root(group[0]) as usize];
-            *slot = slot.saturating_add(group.len() as u32);
+            count += 1;
+            memberships += group.len();
         })?;
-        let (mut out, mut start, mut sum) = (Vec::new(), 0, 0_u64);
-        for (root, count) in members.iter().copied().enumerate() {
-            if sum > 0 && sum + u64::from(count) > limit {
-                out.push(start..root as u32);
-                (start, sum) = (root as u32, 0);
-            }
-            sum += u64::from(count);
-        }
-        if sum > 0 {
-            out.push(start..texts as u32);
-        }
-        Ok(out)
-    }
-
-    /// The groups of the sets whose root is in `roots`.
-    ///
-    /// # Errors
-    /// [`Error::Storage`], [`Error::Damaged`].
-    pub fn members(&self, roots: &std::ops::Range<u32>) -> Result<Members, Error> {
-        let mut pairs: Vec<(u32, u32)> = Vec::new();
-        let mut count = 0;
+        check_count("groups of texts", count.max(1), u32::MAX as usize)?;
+        let mut pairs = room.array(memberships, |_| 0_u64)?;
+        let mut sizes = room.array(count, |_| 0_u32)?;
+        let (mut free, mut numbered) = (pairs.iter_mut(), sizes.iter_mut().enumerate());
         self.each(|group| {
-            if roots.contains(&self.sets.root(group[0])) {
-                pairs.extend(group.iter().map(|text| (*text, count)));
-                count += 1;
+            let Some((number, size)) = numbered.next() else { return };
+            *size = group.len() as u32;
+            for (text, pair) in group.iter().zip(&mut free) {
+                *pair = u64::from(*text) << 32 | number as u64;
             }
         })?;
         pairs.par_sort_unstable();
-        let mut texts = Vec::new();
-        let mut starts = Vec::new();
-        for (at, (text, _)) in pairs.iter().enumerate() {
-            if texts.last() != Some(text) {
-                texts.push(*text);
-                starts.push(at);
-            }
-        }
-        starts.push(pairs.len());
-        Ok(Members { texts, starts, groups: pairs.into_iter().map(|(_, group)| group).collect(), count })
+        Ok(Members { pairs, sizes })
     }
 }
 
 /// Texts in order, and the groups that each is in.
 pub struct Members {
-    /// The texts.
-    pub texts: Vec<u32>,
-    starts: Vec<usize>,
-    groups: Vec<u32>,
-    /// Number of groups.
-    pub count: u32,
+    /// The text in the upper half, the number of the group in the lower, sorted.
+    pairs: Array<u64>,
+    /// How many texts each group has.
+    pub sizes: Array<u32>,
 }
 
 impl Members {
-    /// The groups of the `at`-th text.
-    pub fn of(&self, at: usize) -> &[u32] {
-        &self.groups[self.starts[at]..self.starts[at + 1]]
+    /// Each text, and what [`group`] makes its groups of.
+    pub fn texts(&self) -> impl Iterator<Item = (u32, &[u64])> {
+        self.pairs.chunk_by(|a, b| a >> 32 == b >> 32).map(|pairs| ((pairs[0] >> 32) as u32, pairs))
     }
+}
+
+/// The number of a group.
+pub fn group(pair: u64) -> usize {
+    (pair & u64::from(u32::MAX)) as usize
 }
 
 fn file(folder: &Path, partition: usize) -> PathBuf {

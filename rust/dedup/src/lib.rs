@@ -20,7 +20,6 @@ mod signature;
 mod spans;
 mod spill;
 mod substrings;
-mod union_find;
 mod windows;
 
 pub use bands::{PARTITIONS, SHARD};

@@ -8,8 +8,8 @@
 //! first 1,000 are compared ([`crate::resolve`]).
 //!
 //! Larger than memory: the band keys are parted by prefix ([`crate::bands`]), one partition at a time gives groups
-//! ([`crate::groups`]), and sets of groups that hang together are resolved on their own, as many at a time as fit. What
-//! happens in one set does not depend on the others, so neither the threads nor the memory show in the result.
+//! ([`crate::groups`]), and the texts of groups are resolved in order ([`crate::resolve`]), with what there is for each
+//! text and each group in mapped files. Neither the threads nor the memory show in the result.
 
 use std::ops::Range;
 use std::path::Path;
@@ -82,9 +82,6 @@ pub struct NearDuplicates {
     pub similarity: Array<f32>,
 }
 
-/// What one text of a group takes while groups are resolved, in bytes.
-const BYTES_PER_MEMBER: u64 = 64;
-
 /// Finds near duplicates. The texts may be mapped files; beside them `room` bounds the memory: what there is for each text
 /// (60 bytes in all) lies in mapped files too.
 /// They are signed as they lie; only what is compared is looked for in `order` (the positions of the texts, first to
@@ -106,7 +103,7 @@ pub fn near_duplicates(
     let same = order.first_of_clusters(&exact(texts, Unit::Document, room)?.cluster, room)?;
     let filed = bands::in_files(texts.len(), how, room);
     let bands = Bands::sign(texts, &same, &order, how, filed)?;
-    let groups = Groups::find(&bands, texts.len(), filed, room)?;
+    let members = Groups::find(&bands, filed)?.members(room)?;
     drop(bands);
 
     let mut out = NearDuplicates {
@@ -116,14 +113,11 @@ pub fn near_duplicates(
         similarity: room.array(texts.len(), |_| 0.0)?,
     };
     let arranged = order.arrange(texts);
-    let limit = room.memory.map_or(u64::MAX, |memory| memory / 4 / BYTES_PER_MEMBER);
-    for roots in groups.batches(texts.len(), limit, room)? {
-        for (position, twin) in resolve(&arranged, &groups.members(&roots)?, how, room)? {
-            let text = order.text(position) as usize;
-            out.twin[text] = i64::from(order.text(twin.position));
-            out.similarity[text] = twin.similarity as f32;
-        }
-    }
+    resolve(&arranged, &members, how, room, |position, twin| {
+        let text = order.text(position) as usize;
+        out.twin[text] = i64::from(order.text(twin.position));
+        out.similarity[text] = twin.similarity as f32;
+    })?;
     for (text, first) in same.iter().map(|first| *first as usize).enumerate() {
         if first != text {
             // A copy shares the fate of the first text that equals it.

@@ -1,11 +1,12 @@
 //! Which texts of the groups stay: every candidate is compared with the kept text before its twin is named.
 
+use gristlm_mapped::Array;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use crate::Error;
 use crate::corpus::Corpus;
-use crate::groups::Members;
+use crate::groups::{Members, group};
 use crate::minhash::MinHash;
 use crate::room::Room;
 use crate::shingles::{jaccard_at_least, jaccard_in_ranges, shingle_set};
@@ -20,7 +21,7 @@ const LONG: u64 = 16;
 
 /// Kept texts of one band that a text is compared with, the first ones. Without a bound, pages made to share a band and
 /// nothing else (or a million leaflets of one template) would take quadratic time.
-const MAX_PER_BAND: usize = 1000;
+const MAX_PER_BAND: u32 = 1000;
 
 /// A kept text and its similarity to a dropped one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +36,10 @@ pub struct Twin {
 struct Kept<'t> {
     texts: &'t dyn Corpus,
     how: &'t MinHash,
-    of_group: Vec<Vec<u32>>,
+    /// Those of all groups, one group's after the other's: where each has room, and how many it has.
+    of_groups: Array<u32>,
+    starts: Array<u64>,
+    counts: Array<u32>,
     sets: FxHashMap<u32, Vec<u64>>,
     /// Shingles in `sets`, and how many there may be.
     held: usize,
@@ -74,11 +78,12 @@ impl Kept<'_> {
     }
 
     /// The first kept text from `from` on that is similar enough to `text`.
-    fn twin(&self, groups: &[u32], text: u32, set: &Set, from: u32) -> Option<Twin> {
+    fn twin(&self, groups: &[u64], text: u32, set: &Set, from: u32) -> Option<Twin> {
         let mut candidates: Vec<u32> = groups
             .iter()
-            .flat_map(|group| {
-                let kept = &self.of_group[*group as usize];
+            .flat_map(|pair| {
+                let (start, count) = (self.starts[group(*pair)] as usize, self.counts[group(*pair)] as usize);
+                let kept = &self.of_groups[start..start + count];
                 &kept[kept.partition_point(|text| *text < from)..]
             })
             .copied()
@@ -91,11 +96,12 @@ impl Kept<'_> {
         })
     }
 
-    fn keep(&mut self, text: u32, groups: &[u32], set: Set) {
-        for group in groups {
-            let kept = &mut self.of_group[*group as usize];
-            if kept.len() < MAX_PER_BAND {
-                kept.push(text);
+    fn keep(&mut self, text: u32, groups: &[u64], set: Set) {
+        for group in groups.iter().map(|pair| group(*pair)) {
+            let (at, end) = (self.starts[group] + u64::from(self.counts[group]), self.starts[group + 1]);
+            if at < end {
+                self.of_groups[at as usize] = text;
+                self.counts[group] += 1;
             }
         }
         let Some(set) = set else { return };
@@ -108,54 +114,66 @@ impl Kept<'_> {
     }
 }
 
-/// The twin of each dropped text of `members`, by the definition at the top of `minhash.rs`; `texts` are in the order that
-/// it speaks of, and a text is named by its position in it.
+impl<'t> Kept<'t> {
+    fn new(texts: &'t dyn Corpus, sizes: &[u32], how: &'t MinHash, room: Room<'_>) -> Result<Self, Error> {
+        let mut starts = room.array(sizes.len() + 1, |_| 0_u64)?;
+        for (group, size) in sizes.iter().enumerate() {
+            starts[group + 1] = starts[group] + u64::from((*size).min(MAX_PER_BAND));
+        }
+        let of_groups = room.array(starts[sizes.len()] as usize, |_| 0_u32)?;
+        let counts = room.array(sizes.len(), |_| 0_u32)?;
+        let limit = room.memory.map_or(usize::MAX, |memory| (memory / 4 / 8) as usize);
+        let long = room.memory.map_or(usize::MAX, |memory| (memory / LONG) as usize);
+        Ok(Self { texts, how, of_groups, starts, counts, sets: FxHashMap::default(), held: 0, limit, long })
+    }
+}
+
+/// Calls `drop` with each dropped text of `members` and its twin, by the definition at the top of `minhash.rs`; `texts` are
+/// in the order that it speaks of, and a text is named by its position in it.
 ///
 /// # Errors
-/// [`Error::Interrupted`].
+/// [`Error::Storage`], [`Error::Interrupted`].
 pub fn resolve(
     texts: &dyn Corpus,
     members: &Members,
     how: &MinHash,
     room: Room<'_>,
-) -> Result<Vec<(u32, Twin)>, Error> {
-    let limit = room.memory.map_or(usize::MAX, |memory| (memory / 4 / 8) as usize);
-    let of_group = vec![Vec::new(); members.count as usize];
-    let long = room.memory.map_or(usize::MAX, |memory| (memory / LONG) as usize);
-    let mut kept = Kept { texts, how, of_group, sets: FxHashMap::default(), held: 0, limit, long };
-    let mut twins = Vec::new();
-    let mut start = 0;
-    while start < members.texts.len() {
-        let end = block_end(texts, &members.texts, start, long.min(BLOCK_BYTES));
-        let first = members.texts[start];
-        let compared = (start..end)
-            .into_par_iter()
-            .map(|at| {
-                let text = members.texts[at];
-                room.did(texts.text(text as usize).len())?;
-                let set = kept.set(text);
-                let twin = kept.twin(members.of(at), text, &set, 0);
+    mut drop: impl FnMut(u32, Twin),
+) -> Result<(), Error> {
+    let mut kept = Kept::new(texts, &members.sizes, how, room)?;
+    let mut rest = members.texts().peekable();
+    while let Some((first, _)) = rest.peek().copied() {
+        let block = block(texts, &mut rest, kept.long.min(BLOCK_BYTES));
+        let compared = block
+            .par_iter()
+            .map(|(text, groups)| {
+                room.did(texts.text(*text as usize).len())?;
+                let set = kept.set(*text);
+                let twin = kept.twin(groups, *text, &set, 0);
                 Ok((set, twin))
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        for (at, (set, earlier)) in (start..end).zip(compared) {
-            let (text, groups) = (members.texts[at], members.of(at));
+        for ((text, groups), (set, earlier)) in block.into_iter().zip(compared) {
             match earlier.or_else(|| kept.twin(groups, text, &set, first)) {
-                Some(twin) => twins.push((text, twin)),
+                Some(twin) => drop(text, twin),
                 None => kept.keep(text, groups, set),
             }
         }
-        start = end;
     }
-    Ok(twins)
+    Ok(())
 }
 
-fn block_end(texts: &dyn Corpus, members: &[u32], start: usize, at_most: usize) -> usize {
-    let mut bytes = 0;
-    let block = &members[start..members.len().min(start + BLOCK)];
-    let full = block.iter().position(|text| {
-        bytes += texts.text(*text as usize).len();
-        bytes >= at_most
-    });
-    start + full.map_or(block.len(), |at| at + 1)
+/// The next texts that are resolved together, one at least.
+fn block<'m>(
+    texts: &dyn Corpus,
+    rest: &mut impl Iterator<Item = (u32, &'m [u64])>,
+    at_most: usize,
+) -> Vec<(u32, &'m [u64])> {
+    let (mut block, mut bytes) = (Vec::new(), 0);
+    while block.len() < BLOCK && bytes < at_most {
+        let Some(next) = rest.next() else { break };
+        bytes += texts.text(next.0 as usize).len();
+        block.push(next);
+    }
+    block
 }

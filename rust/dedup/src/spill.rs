@@ -14,6 +14,9 @@ pub const PARTITIONS: usize = 256;
 
 const BYTES: usize = 24;
 
+/// Records that are read from disk at a time.
+const PIECE: usize = 1 << 15;
+
 /// A unit: its hash, and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -90,27 +93,27 @@ impl<'r> Spill<'r> {
     fn write_out(&mut self) -> Result<(), Error> {
         for partition in 0..PARTITIONS {
             let Some(path) = self.path(partition) else { return Ok(()) };
-            let bytes: Vec<u8> = self.held[partition].iter().flat_map(|record| record.to_bytes()).collect();
             let first = self.written[partition].is_empty();
             let mut options = OpenOptions::new();
             let options = if first { options.write(true).create(true).truncate(true) } else { options.append(true) };
-            options
-                .open(&path)
-                .and_then(|mut file| file.write_all(&bytes))
-                .map_err(|why| storage("write", &path, &why))?;
-            self.written[partition].push((bytes.len(), hash::bytes(&bytes)));
+            let no = |why: std::io::Error| storage("write", &path, &why);
+            let mut file = options.open(&path).map_err(no)?;
+            for piece in self.held[partition].chunks(PIECE) {
+                let bytes: Vec<u8> = piece.iter().flat_map(|record| record.to_bytes()).collect();
+                file.write_all(&bytes).map_err(no)?;
+                self.written[partition].push((bytes.len(), hash::bytes(&bytes)));
+            }
             self.held[partition] = Vec::new();
         }
         self.count = 0;
         Ok(())
     }
 
-    /// All records of one partition.
+    /// Calls `record` with all records of one partition.
     ///
     /// # Errors
     /// [`Error::Storage`], [`Error::Damaged`].
-    pub fn read(&self, partition: usize) -> Result<Vec<Record>, Error> {
-        let mut records = Vec::new();
+    pub fn each(&self, partition: usize, mut record: impl FnMut(Record)) -> Result<(), Error> {
         if let (Some(path), false) = (self.path(partition), self.written[partition].is_empty()) {
             let mut file = File::open(&path).map_err(|why| storage("read", &path, &why))?;
             for (length, checksum) in &self.written[partition] {
@@ -119,11 +122,11 @@ impl<'r> Spill<'r> {
                 if hash::bytes(&bytes) != *checksum {
                     return Err(damaged(&path, "its checksum does not match"));
                 }
-                records.extend(bytes.chunks_exact(BYTES).map(Record::from_bytes));
+                bytes.chunks_exact(BYTES).map(Record::from_bytes).for_each(&mut record);
             }
         }
-        records.extend_from_slice(&self.held[partition]);
-        Ok(records)
+        self.held[partition].iter().copied().for_each(record);
+        Ok(())
     }
 }
 
@@ -154,15 +157,19 @@ mod tests {
             parted[7].push(record(index));
             spill.add(&parted).unwrap();
         }
-        assert_eq!(spill.read(7).unwrap(), [record(0), record(1), record(2)]);
+        let read = |spill: &Spill<'_>| {
+            let mut records = Vec::new();
+            spill.each(7, |record| records.push(record)).map(|()| records)
+        };
+        assert_eq!(read(&spill).unwrap(), [record(0), record(1), record(2)]);
         let path = folder.join("units-007.bin");
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[5] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(spill.read(7), Err(damaged(&path, "its checksum does not match")));
+        assert_eq!(read(&spill), Err(damaged(&path, "its checksum does not match")));
         bytes[5] ^= 1;
         std::fs::write(&path, &bytes[..30]).unwrap();
-        assert_eq!(spill.read(7), Err(damaged(&path, "it is shorter than what was written")));
+        assert_eq!(read(&spill), Err(damaged(&path, "it is shorter than what was written")));
         drop(spill);
         assert!(!path.exists());
         std::fs::remove_dir_all(&folder).unwrap();
