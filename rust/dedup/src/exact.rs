@@ -21,6 +21,9 @@ use crate::{Error, hash};
 const BLOCK: usize = 8 << 20;
 const OVERHEAD: usize = 64;
 
+/// Records of a partition for which there is room at once.
+const USUAL: usize = 1 << 16;
+
 /// Texts whose spans are gathered at a time.
 const GATHERED: usize = 1 << 14;
 
@@ -60,7 +63,7 @@ pub fn exact(texts: &dyn Corpus, unit: Unit, room: Room<'_>) -> Result<Exact, Er
     let marks = Marks::new(before[texts.len()], texts.len(), room)?;
     (0..PARTITIONS).into_par_iter().try_for_each(|part| {
         room.did(0)?;
-        let mut firsts = Firsts::default();
+        let mut firsts = Firsts::with_room_for(spill.records(part));
         spill.each(part, |record| firsts.see(texts, record, &before, &marks))
     })?;
     drop(spill);
@@ -179,16 +182,22 @@ impl Marks {
 }
 
 /// The first of equal units in a partition. Open addressing; a slot holds the number of a record and one.
-#[derive(Default)]
 struct Firsts {
     records: Vec<Record>,
     slots: Vec<u32>,
 }
 
 impl Firsts {
+    /// Holds nothing yet; takes room for `count` records, but no more than a common partition's: they may all be equal.
+    fn with_room_for(count: usize) -> Self {
+        let count = count.min(USUAL);
+        Self { records: Vec::with_capacity(count), slots: vec![0; (count * 2 + 2).next_power_of_two()] }
+    }
+
     /// Marks a unit that equals one seen before, else remembers it.
+    #[inline]
     fn see(&mut self, texts: &dyn Corpus, record: Record, before: &[u64], marks: &Marks) {
-        if self.records.len() * 2 >= self.slots.len() {
+        if (self.records.len() + 1) * 2 > self.slots.len() {
             self.grow();
         }
         let compared = |record: &Record| {
@@ -212,7 +221,7 @@ impl Firsts {
     }
 
     fn grow(&mut self) {
-        let size = (self.slots.len() * 2).max(1 << 10);
+        let size = self.slots.len() * 2;
         self.slots = vec![0; size];
         for (number, record) in self.records.iter().enumerate() {
             let mut slot = record.hash as usize & (size - 1);
@@ -225,11 +234,9 @@ impl Firsts {
 }
 
 fn gather(texts: &dyn Corpus, unit: Unit, before: &[u64], marks: &Marks, room: Room<'_>) -> Result<Exact, Error> {
-    let gone = |text: usize| (before[text]..before[text + 1]).filter(|at| marks.repeated(*at)).count() as u64;
-    let keep = room.array(texts.len(), |text| {
-        let gone = gone(text);
-        gone == 0 || gone < before[text + 1] - before[text]
-    })?;
+    let units = |text: usize| before[text]..before[text + 1];
+    let keep =
+        room.array(texts.len(), |text| units(text).is_empty() || !units(text).all(|unit| marks.repeated(unit)))?;
     let cluster = room.array(texts.len(), |text| match keep[text] {
         true => text as i64,
         false => i64::from(marks.holder[text].load(Ordering::Relaxed)),
@@ -241,7 +248,7 @@ fn gather(texts: &dyn Corpus, unit: Unit, before: &[u64], marks: &Marks, room: R
         let found: Vec<Span> = (first..texts.len().min(first + GATHERED))
             .into_par_iter()
             .with_min_len(64)
-            .filter(|text| gone(*text) > 0)
+            .filter(|text| units(*text).any(|unit| marks.repeated(unit)))
             .flat_map_iter(|text| spans_of(text, texts.text(text), unit, before[text], marks))
             .collect();
         spans[filled..filled + found.len()].copy_from_slice(&found);
@@ -273,7 +280,7 @@ mod tests {
         let texts = ["a", "b", "b", "a"];
         let record = |document: u32| Record { hash: 1, document, start: 0, length: 1, index: 0 };
         let marks = Marks::new(4, 4, Room::default()).unwrap();
-        let mut firsts = Firsts::default();
+        let mut firsts = Firsts::with_room_for(1);
         (0..4).for_each(|document| firsts.see(&texts, record(document), &[0, 1, 2, 3], &marks));
         let holders: Vec<u32> = marks.holder.iter().map(|holder| holder.load(Ordering::Relaxed)).collect();
         assert_eq!(holders, [u32::MAX, u32::MAX, 1, 0]);

@@ -109,6 +109,12 @@ impl<'r> Spill<'r> {
         Ok(())
     }
 
+    /// How many records a partition has.
+    pub fn records(&self, partition: usize) -> usize {
+        let written: usize = self.written[partition].iter().map(|(length, _)| length / BYTES).sum();
+        written + self.held[partition].len()
+    }
+
     /// Calls `record` with all records of one partition.
     ///
     /// # Errors
