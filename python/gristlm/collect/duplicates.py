@@ -91,8 +91,7 @@ def find(
     for rows in mapped.slices(len(texts)):
         here = original[rows]
         exact[rows] = (here != np.arange(rows.start, rows.stop)) & (first[here] < 0)
-    for rows in mapped.slices(len(texts)):
-        first[rows] = np.where(exact[rows], original[rows], first[rows])
+        first[rows] = np.where(exact[rows], here, first[rows])  # no original is a copy: what stands above stays true
     return Duplicates(order, repeats, first, exact, similarity, config.near_duplicate_threshold)
 
 

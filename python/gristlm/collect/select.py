@@ -155,10 +155,8 @@ def _taken(found: Duplicates, keep: npt.NDArray[np.bool_], folder: Path) -> npt.
     Two artifacts that are merged may have documents of one id.
     """
     taken = mapped.array(folder, len(keep), "bool")
-    group, last = (
-        0,
-        -1,
-    )  # of documents of one id: the number of the one that is looked at, and of the last kept document
+    # Documents of one id are a group: the number of the last that was looked at, and of the last with a kept document.
+    group, last = 0, -1
     for rows in mapped.slices(len(keep)):
         documents = found.order[rows]
         groups = group + np.cumsum(~found.repeats[rows])

@@ -7,6 +7,7 @@ and a worker reads one such part of all files at a time. Verifying the candidate
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,15 +43,12 @@ def sign_on_ray(parts: Mapping[Path, int], positions: npt.NDArray[np.int64], fol
         np.save(file, positions)
     shards = -(-len(positions) // dedup.SHARD_TEXTS)
     where = str(folder.absolute())
-    starts = list(itertools.accumulate(parts.values(), initial=0))
+    names, starts = [str(part.absolute()) for part in parts], list(itertools.accumulate(parts.values(), initial=0))
     jobs: list[Job] = []
     for shard, first in enumerate(range(0, len(positions), dedup.SHARD_TEXTS)):
-        here = [
-            (str(part.absolute()), start)
-            for part, start, end in zip(parts, starts, starts[1:], strict=False)
-            if start < first + dedup.SHARD_TEXTS and end > first
-        ]
-        jobs.append({"folder": where, "shard": shard, "parts": [name for name, _ in here], "start": here[0][1]})
+        here = bisect.bisect_right(starts, first) - 1
+        end = bisect.bisect_left(starts, first + dedup.SHARD_TEXTS)
+        jobs.append({"folder": where, "shard": shard, "parts": names[here:end], "start": starts[here]})
     workers.run("sign", _sign, jobs)
     firsts = range(0, dedup.PARTITIONS, _PARTITIONS) if shards else ()
     workers.run("group", _group, [{"folder": where, "shards": shards, "first": first} for first in firsts])

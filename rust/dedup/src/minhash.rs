@@ -83,7 +83,7 @@ pub struct NearDuplicates {
 }
 
 /// Finds near duplicates. The texts may be mapped files; beside them `room` bounds the memory: what there is for each text
-/// (60 bytes in all) lies in mapped files too.
+/// (some 60 bytes in all, and 12 for each band that it shares) lies in mapped files too.
 /// They are signed as they lie; only what is compared is looked for in `order` (the positions of the texts, first to
 /// last; none is as they lie).
 ///
